@@ -1,0 +1,95 @@
+"""Which stored tensor fills which canonical ones: the bijection, checked from headers alone."""
+
+import re
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+
+from girih.checkpoints.errors import FormatError
+from girih.checkpoints.stored import StoredTensor
+from girih.families.names import Names, Stored
+from girih.spec import Tensor
+
+WEIGHTS = ("float64", "float32", "float16", "bfloat16")
+BUFFERS = r".*\.rotary_emb\.inv_freq|rope_freqs\.weight"
+"""Tables that follow from the config (the second is read into the spec)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """One stored tensor and the canonical names and shapes that it holds."""
+
+    names: tuple[str, ...]
+    shapes: tuple[tuple[int, ...], ...]
+    stored: StoredTensor
+    how: Stored
+    heads: int = 0
+    """Heads among the rows, where rows are interleaved within each."""
+
+
+def expand(names: Names, tensors: Mapping[str, Tensor]) -> list[tuple[tuple[str, ...], Stored]]:
+    """The table with `{}` replaced by every layer, for the canonical tensors that exist."""
+    layers = [match[1] for name in tensors if (match := re.search(r"\.layers\.(\d+)\.", name))]
+    indices = list(dict.fromkeys(layers))
+    out = []
+    for key, value in names.items():
+        ours = (key,) if isinstance(key, str) else key
+        how = Stored(value) if isinstance(value, str) else value
+        for index in indices if "{}" in ours[0] else [""]:
+            concrete = tuple(name.format(index) for name in ours)
+            if all(name in tensors for name in concrete):
+                made = Stored(how.name.format(index), how.transposed, how.interleaved)
+                out.append((concrete, made))
+    missing = set(tensors) - {name for concrete, _ in out for name in concrete}
+    assert not missing, f"the family has no name for {sorted(missing)[:3]}"
+    return out
+
+
+def stored_shape(shapes: Iterable[tuple[int, ...]], how: Stored) -> tuple[int, ...]:
+    """The shape in which tensors of these shapes are stored together."""
+    first, *rest = shapes
+    stacked = (first[0] + sum(shape[0] for shape in rest), *first[1:])
+    return stacked[::-1] if how.transposed else stacked
+
+
+def bind(
+    names: Names,
+    tensors: Mapping[str, Tensor],
+    stored: Mapping[str, StoredTensor],
+    *,
+    where: str,
+    heads: Mapping[str, int],
+    ignored: Collection[str] = (),
+    ignore: Collection[str] = (),
+) -> list[Bound]:
+    """Every canonical tensor filled once, every stored one used or ignored by name.
+
+    `ignored` are patterns of the family, `ignore` names that the user lets pass, `heads` the heads
+    of each canonical tensor whose rows may be interleaved. Raises FormatError naming what is
+    missing, left over, of the wrong shape or of a type that is not read.
+    """
+    out = []
+    for ours, how in expand(names, tensors):
+        if how.name not in stored:
+            raise FormatError(f"{where}: the tensor {how.name} ({ours[0]}) is missing")
+        found = stored[how.name]
+        shapes = tuple(tensors[name].shape for name in ours)
+        expected = stored_shape(shapes, how)
+        if found.shape != expected:
+            raise FormatError(
+                f"{where}: the tensor {how.name} has the shape {list(found.shape)}, "
+                f"but the config makes it {list(expected)}"
+            )
+        if not found.packed and found.format not in WEIGHTS:
+            raise FormatError(f"{where}: {how.name} holds {found.format}, which is not read")
+        out.append(Bound(ours, shapes, found, how, heads.get(ours[0], 0)))
+    used = {bound.stored.name for bound in out}
+    pattern = re.compile("|".join([BUFFERS, *ignored]))
+    left = [name for name in stored if name not in used and not pattern.fullmatch(name)]
+    left = [name for name in left if name not in ignore]
+    if left:
+        more = f" and {len(left) - 1} more" if len(left) > 1 else ""
+        raise FormatError(
+            f"{where}: the tensor {left[0]}{more} has no place in this model; "
+            f"if it may be left out, pass --ignore {left[0]}"
+        )
+    return out

@@ -1,0 +1,136 @@
+"""A Hugging Face folder: config.json and safetensors, single or in shards. No torch."""
+
+import json
+import re
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+from girih.checkpoints.bind import Bound, bind
+from girih.checkpoints.errors import FormatError
+from girih.checkpoints.ggufs import heads_of
+from girih.checkpoints.safetensors import read_safetensors
+from girih.checkpoints.stored import StoredTensor
+from girih.families import family, spec_from_config
+from girih.families.names import Stored
+from girih.spec import Model, SpecError
+
+SINGLE = "model.safetensors"
+INDEX = "model.safetensors.index.json"
+MOST_JSON = 64 * 2**20
+HEAD = "decoder.head.weight"
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object of a file of bounded size; raises FormatError in one line."""
+    if path.stat().st_size > MOST_JSON:
+        raise FormatError(f"{path}: larger than any such file is ({path.stat().st_size:,} bytes)")
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise FormatError(f"{path}: not valid JSON: {str(error).splitlines()[0]}") from None
+    if not isinstance(data, dict):
+        raise FormatError(f"{path}: not a JSON object")
+    return data
+
+
+def read_folder(
+    folder: Path, ignore: Collection[str], weights: bool
+) -> tuple[Model, list[Bound], dict[str, Any], list[tuple[StoredTensor, StoredTensor]]]:
+    """Spec, bindings, config and equal pairs; without weights (if allowed) no bindings."""
+    path = folder / "config.json"
+    if not path.is_file():
+        raise FormatError(f"{folder}: no config.json, spec.json or GGUF file: not a model folder")
+    config = read_json(path)
+    refuse_quantised(path, config)
+    try:
+        spec = spec_from_config(config, ignore=ignore, path=str(path))
+    except SpecError as error:
+        text = str(error)
+        raise SpecError(text if str(path) in text else f"{path}: {text}") from None
+    stored = read_weights(folder)
+    if not stored and not weights:
+        return spec, [], config, []
+    if not stored:
+        raise FormatError(f"{folder}: {missing_weights(folder)}")
+    module = family(config["model_type"])
+    names = {key: unprefixed(value, module, stored) for key, value in module.NAMES.items()}
+    tensors = spec.tensors()
+    twins, copies = [], []
+    head = names[HEAD]
+    if HEAD not in tensors and isinstance(head, str) and head in stored:
+        embed = names["decoder.embed.weight"]
+        assert isinstance(embed, str)
+        copies.append(head)
+        twins = [(stored[embed], stored[head])] if embed in stored else []
+    bounds = bind(
+        names,
+        tensors,
+        stored,
+        where=str(folder),
+        heads=heads_of(spec),
+        ignored=getattr(module, "IGNORED", ()),
+        ignore=[*ignore, *copies],
+    )
+    return spec, bounds, config, twins
+
+
+def unprefixed(value: str | Stored, module: Any, stored: Collection[str]) -> str | Stored:
+    """A name without the family's optional prefix, where the checkpoint has none."""
+    prefix = getattr(module, "PREFIX", "")
+    if not prefix or any(name.startswith(prefix) for name in stored):
+        return value
+    if isinstance(value, str):
+        return value.removeprefix(prefix)
+    return Stored(value.name.removeprefix(prefix), value.transposed, value.interleaved)
+
+
+def refuse_quantised(path: Path, config: dict[str, Any]) -> None:
+    """Raise FormatError naming a quantised format that is not read."""
+    settings = config.get("quantization_config") or config.get("compression_config")
+    if not settings:
+        return
+    method = settings.get("quant_method", "unnamed") if isinstance(settings, dict) else settings
+    raise FormatError(
+        f"{path}: the weights are quantised ({method}), which is not read; "
+        "read are GGUF files and float32, float16 and bfloat16 safetensors"
+    )
+
+
+def read_weights(folder: Path) -> dict[str, StoredTensor]:
+    """Every tensor of the folder's safetensors, from their headers; none if there are no files."""
+    if (folder / INDEX).is_file():
+        return read_shards(folder)
+    if (folder / SINGLE).is_file():
+        return read_safetensors(folder / SINGLE).tensors
+    return {}
+
+
+def read_shards(folder: Path) -> dict[str, StoredTensor]:
+    """The tensors of all shards that an index names; it and the shards must agree."""
+    index = folder / INDEX
+    places = read_json(index).get("weight_map")
+    if not isinstance(places, dict) or not places:
+        raise FormatError(f"{index}: no weight_map")
+    out: dict[str, StoredTensor] = {}
+    for shard in sorted({str(place) for place in places.values()}):
+        if not re.fullmatch(r"[\w.-]+\.safetensors", shard):
+            raise FormatError(f"{index}: {shard[:80]!r} is not the name of a shard in this folder")
+        if not (folder / shard).is_file():
+            raise FormatError(f"{folder}: the shard {shard} is missing")
+        for name, stored in read_safetensors(folder / shard).tensors.items():
+            if places.get(name) != shard:
+                raise FormatError(f"{folder / shard}: {name} is not here according to {INDEX}")
+            out[name] = stored
+    lost = [name for name in places if name not in out]
+    if lost:
+        raise FormatError(f"{folder / str(places[lost[0]])}: the tensor {lost[0]} is missing")
+    return out
+
+
+def missing_weights(folder: Path) -> str:
+    """Why a folder has no weights, as far as one can see."""
+    pickles = sorted(p.name for p in folder.iterdir() if p.suffix in (".bin", ".pt", ".pth"))
+    if pickles:
+        return f"{pickles[0]} is a pickle, which is never read; convert it to safetensors"
+    return f"no weights: neither {SINGLE} nor {INDEX}"

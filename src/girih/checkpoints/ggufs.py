@@ -1,0 +1,68 @@
+"""A GGUF file as a model: its config, and which of its tensors is which. No torch."""
+
+import struct
+from collections.abc import Collection
+from typing import Any
+
+from girih.checkpoints.bind import Bound, bind
+from girih.checkpoints.errors import FormatError
+from girih.checkpoints.gguf import GGUF
+from girih.checkpoints.stored import stored_bytes
+from girih.families import family
+from girih.families.gguf import config_from_gguf
+from girih.spec import Attention, Model, SpecError
+
+FACTORS = "rope_freqs.weight"
+MOST_FACTORS = 4096
+
+
+def config_of(header: GGUF, ignore: Collection[str] = ()) -> dict[str, Any]:
+    """The config of a GGUF file in the Hugging Face layout; raises FormatError with the path."""
+    if header.metadata.get("split.count", 1) not in (0, 1):
+        raise FormatError(
+            f"{header.path}: one of several split files, which are not read; merge them"
+        )
+    shapes = {name: stored.shape for name, stored in header.tensors.items()}
+    try:
+        return config_from_gguf(header.metadata, shapes, factors_of(header), ignore)
+    except SpecError as error:
+        raise FormatError(f"{header.path}: {error}") from None
+
+
+def factors_of(header: GGUF) -> list[float] | None:
+    """The factors by which the file divides the rotary frequencies, where it has some."""
+    stored = header.tensors.get(FACTORS)
+    if stored is None:
+        return None
+    if stored.format != "float32" or len(stored.shape) != 1 or stored.shape[0] > MOST_FACTORS:
+        raise FormatError(f"{header.path}: {FACTORS} is not a short row of float32")
+    raw = b"".join(stored_bytes(stored))
+    return list(struct.unpack(f"<{stored.shape[0]}f", raw))
+
+
+def bind_gguf(
+    header: GGUF, config: dict[str, Any], spec: Model, ignore: Collection[str] = ()
+) -> list[Bound]:
+    """Which tensor of the file fills which canonical ones."""
+    return bind(
+        family(config["model_type"]).GGUF_NAMES,
+        spec.tensors(),
+        header.tensors,
+        where=str(header.path),
+        heads=heads_of(spec),
+        ignore=ignore,
+    )
+
+
+def heads_of(spec: Model) -> dict[str, int]:
+    """The heads among the rows of every query and key projection."""
+    out = {}
+    for stack in spec.stacks:
+        for index, layer in enumerate(stack.layers):
+            for branch in layer.branches:
+                if isinstance(branch.mixer, Attention):
+                    path = f"{stack.name}.layers.{index}.{branch.name}"
+                    for kind in ("weight", "bias"):
+                        out[f"{path}.q.{kind}"] = branch.mixer.heads
+                        out[f"{path}.k.{kind}"] = branch.mixer.kv_heads
+    return out

@@ -1,0 +1,55 @@
+"""Name maps executed: stored tensors to canonical ones, and back."""
+
+from collections.abc import Iterator, Mapping
+
+import torch
+from torch import Tensor
+
+from girih.checkpoints.bind import Bound
+from girih.checkpoints.errors import FormatError
+from girih.checkpoints.mapped import map_tensor
+from girih.kernels.packed import Packed
+
+Value = Tensor | Packed
+
+
+def canonical_tensors(bounds: list[Bound]) -> Iterator[tuple[str, Value]]:
+    """Each canonical tensor of a checkpoint, mapped from its file wherever no row moves."""
+    for bound in bounds:
+        yield from unbound(bound, map_tensor(bound.stored))
+
+
+def unbound(bound: Bound, value: Value) -> Iterator[tuple[str, Value]]:
+    """The canonical tensors that one stored tensor holds."""
+    if bound.how.transposed:
+        if isinstance(value, Packed):
+            raise FormatError(f"{bound.stored.name}: packed blocks cannot be transposed")
+        value = value.t()
+    if bound.how.interleaved:
+        value = rows(value, half_split(bound.shapes[0][0], bound.heads))
+    start = 0
+    for name, shape in zip(bound.names, bound.shapes, strict=True):
+        part = value if len(bound.names) == 1 else rows(value, slice(start, start + shape[0]))
+        yield name, part
+        start += shape[0]
+
+
+def bound_tensor(bound: Bound, canonical: Mapping[str, Value]) -> Tensor:
+    """The plain tensor to be stored, from the canonical ones it holds: the inverse of `unbound`."""
+    parts = [canonical[name] for name in bound.names]
+    plain = [part.unpack() if isinstance(part, Packed) else part for part in parts]
+    value = plain[0] if len(plain) == 1 else torch.cat(plain)
+    if bound.how.interleaved:
+        value = value[torch.argsort(half_split(value.shape[0], bound.heads))]
+    return value.t().contiguous() if bound.how.transposed else value
+
+
+def rows(value: Value, index: Tensor | slice) -> Value:
+    """Rows of a tensor, packed or plain."""
+    return value.rows(index) if isinstance(value, Packed) else value[index]
+
+
+def half_split(count: int, heads: int) -> Tensor:
+    """Where each row comes from when pairs that stood side by side move half a head apart."""
+    width = count // heads
+    return torch.arange(count).view(heads, width // 2, 2).transpose(1, 2).reshape(-1)

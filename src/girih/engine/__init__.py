@@ -1,0 +1,1 @@
+"""When: prompts become batches, batches become tokens."""

@@ -1,0 +1,85 @@
+"""Which backend runs what, found by asking each backend about calls without data."""
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from girih.kernels.calls import AttentionCall, LinearCall
+from girih.kernels.dispatch import choose, label
+from girih.kernels.packed import Packed
+from girih.nn.attention import Attention
+from girih.nn.weight import Weight
+from girih.plan import Plan
+from girih.spec import Causal
+from girih.spec.graph import spans
+
+
+def explained(module: nn.Module) -> list[dict[str, Any]]:
+    """Rows of layers, operation, backend and refusals, for the first of each run of layers."""
+    plan: Plan = module.plan  # type: ignore[attr-defined, assignment]
+    out: list[dict[str, Any]] = []
+    for name, stack in module.named_children():
+        for first, last in spans(stack.node.layers):  # type: ignore[union-attr, arg-type]
+            layer = stack.layers[first]  # type: ignore[index, union-attr]
+            where = f"{name}.layers.{first}" + (f"-{last}" if last > first else "")
+            out += [row(where, *asked, plan) for asked in calls(layer, plan)]
+        for part in ("embed", "head"):
+            weight = getattr(stack, part)
+            if isinstance(weight, Weight):
+                out.append(row(f"{name}.{part}", *linear(part, weight, plan), plan))
+    return out
+
+
+def row(where: str, part: str, op: str, call: object, plan: Plan) -> dict[str, Any]:
+    """One line of the explanation."""
+    if call is None:
+        return {"layers": where, "part": part, "op": op, "backend": "torch", "refusals": []}
+    backend, refusals = choose(op, call, exact=plan.mode == "exact")
+    reasons = [{"backend": r.backend, "reason": r.reason} for r in refusals]
+    stored = f"{op} {call.weight.format}" if isinstance(call, LinearCall) else op
+    return {
+        "layers": where,
+        "part": part,
+        "op": stored,
+        "backend": label(backend),
+        "refusals": reasons,
+    }
+
+
+def calls(layer: nn.Module, plan: Plan) -> list[tuple[str, str, object]]:
+    """The calls that a layer makes for one token, as (part, op, call)."""
+    out: list[tuple[str, str, object]] = []
+    for path, module in layer.named_modules():
+        part = path.replace(".mixer", "")
+        if isinstance(module, Attention):
+            out.append((part, "attention", attention(module, plan)))
+        elif isinstance(module, Weight):
+            out.append(linear(part, module, plan))
+    return out
+
+
+def attention(module: Attention, plan: Plan) -> AttentionCall:
+    """The call of a decode step over eight remembered tokens, without data."""
+    node = module.node
+    kind: dict[str, Any] = {"dtype": getattr(torch, plan.compute), "device": "meta"}
+    k_KND = torch.empty(node.kv_heads, 8, node.head_dim, **kind)
+    return AttentionCall(
+        q_THD=torch.empty(1, node.heads, node.head_dim, **kind),
+        k_KND=[k_KND],
+        v_KND=[k_KND],
+        counts=[1],
+        causal=isinstance(node.mask, Causal),
+        scale=node.head_dim**-0.5,
+    )
+
+
+def linear(part: str, weight: Weight, plan: Plan) -> tuple[str, str, object]:
+    """The product of one row with a weight, without data; None for a plain matrix."""
+    if weight.packed is None:
+        return part, f"linear {str(weight.weight.dtype).removeprefix('torch.')}", None
+    packed = weight.packed
+    data = torch.empty(packed.data.shape, dtype=torch.uint8, device="meta")
+    x_TI = torch.empty(1, packed.shape[-1], dtype=getattr(torch, plan.compute), device="meta")
+    meta = Packed(data, packed.format, packed.shape)
+    return part, "linear", LinearCall(x_TI=x_TI, weight=meta)

@@ -1,0 +1,22 @@
+"""The watch for numbers that are none."""
+
+import torch
+from torch import Tensor, nn
+
+from girih.kernels.packed import Packed
+from girih.nn.build import canonical
+
+
+def checked(logits: Tensor, module: nn.Module) -> Tensor:
+    """The logits, if all are finite; raises ValueError that names the weight at fault."""
+    if bool(torch.isfinite(logits).all()):
+        return logits
+    for name, value in canonical(module).items():
+        plain = value.unpack() if isinstance(value, Packed) else value
+        bad = int((~torch.isfinite(plain)).sum())
+        if bad:
+            raise ValueError(f"the weight {name} holds {bad:,} values that are NaN or infinite")
+    raise ValueError(
+        "the logits are NaN or infinite though every weight is finite: "
+        "the numbers grow beyond the dtype; try a float32 plan"
+    )

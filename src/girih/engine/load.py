@@ -1,0 +1,95 @@
+"""From a path, a hub id or "sample" to a model that runs."""
+
+import os
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import replace
+
+import torch
+
+from girih.checkpoints.errors import FormatError
+from girih.checkpoints.mapped import map_tensor
+from girih.checkpoints.maps import Value, canonical_tensors
+from girih.checkpoints.source import Source, open_source
+from girih.checkpoints.tokenizer import Tokenizer
+from girih.engine.model import Model
+from girih.kernels.packed import Packed
+from girih.nn.build import allocate, fill
+from girih.plan import Plan, plan_of
+
+Progress = Callable[[int, int], None]
+"""Called with the tensors done and their number."""
+
+
+def load(
+    model: str | os.PathLike[str],
+    plan: str | Plan = "fast",
+    *,
+    ignore: Collection[str] = (),
+    progress: Progress | None = None,
+) -> Model:
+    """A model from a Hugging Face folder, a GGUF file, a girih folder, a hub id or "sample".
+
+    `ignore` names config keys and tensors that may be left unread. Weights are memory-mapped where
+    the plan can use them as they are stored. Raises ValueError or OSError in one line.
+    """
+    chosen = placed(plan_of(plan))
+    return loaded(open_source(model, ignore=ignore), chosen, progress)
+
+
+def loaded(source: Source, plan: Plan, progress: Progress | None = None) -> Model:
+    """The model of an opened checkpoint."""
+    for first, second in source.twins:
+        if not torch.equal(plain(map_tensor(first)), plain(map_tensor(second))):
+            raise FormatError(
+                f"{source.path}: {second.name} differs from {first.name}, "
+                "though the config says that they are tied"
+            )
+    module = allocate(source.spec, plan, "meta")
+    fill(module, counted(canonical_tensors(list(source.bounds)), source, progress), plan.device)
+    module.eval()
+    tokenizer = tokenizer_of(source)
+    vocab = source.spec.stacks[-1].input.vocab
+    if tokenizer is not None and tokenizer.vocab_size > vocab:
+        raise FormatError(
+            f"{source.path}: the tokenizer has {tokenizer.vocab_size:,} tokens, "
+            f"the embedding only {vocab:,} rows"
+        )
+    return Model(module, tokenizer)
+
+
+def placed(plan: Plan) -> Plan:
+    """The plan on a device that this machine has; raises ValueError for one it has not."""
+    if plan.device == "auto":
+        return replace(plan, device="cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(plan.device)
+    except RuntimeError:
+        raise ValueError(f"plan: the device {plan.device!r} is not known") from None
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise ValueError(f"plan: the device {plan.device} is not here; use cpu or auto")
+    return plan
+
+
+def counted(
+    pairs: Iterator[tuple[str, Value]], source: Source, progress: Progress | None
+) -> Iterator[tuple[str, Value]]:
+    """The same pairs, reported one by one."""
+    total = sum(len(bound.names) for bound in source.bounds)
+    for done, pair in enumerate(pairs, 1):
+        yield pair
+        if progress is not None:
+            progress(done, total)
+
+
+def plain(value: Value) -> torch.Tensor:
+    """A stored tensor's values."""
+    return value.unpack() if isinstance(value, Packed) else value
+
+
+def tokenizer_of(source: Source) -> Tokenizer | None:
+    """The tokenizer that comes with a checkpoint; None where there is none."""
+    if source.gguf is not None:
+        has = "tokenizer.ggml.tokens" in source.gguf.metadata
+        return Tokenizer.from_gguf(source.gguf.metadata) if has else None
+    has = (source.path / "tokenizer.json").is_file()
+    return Tokenizer.from_folder(source.path) if has else None

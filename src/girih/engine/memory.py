@@ -1,0 +1,50 @@
+"""What a conversation has in its state, so that a turn costs only its new tokens."""
+
+from girih.spec import Model as Spec
+from girih.state.dense import DenseState, Mark
+
+FIRST = 256
+"""Tokens of the first allocation; it doubles as a conversation grows."""
+
+
+class Memory:
+    """The state of one conversation and the tokens that it stands for."""
+
+    def __init__(self, state: DenseState) -> None:
+        self.state = state
+        self.tokens: list[int] = []
+        self.marks: list[Mark] = []
+
+    def reuse(self, prompt: list[int]) -> int:
+        """Rewind to the last mark before which prompt and past agree; the tokens kept.
+
+        At least one token of the prompt is left over, since its logits are wanted.
+        """
+        same = 0
+        for ours, theirs in zip(self.tokens, prompt[:-1], strict=False):
+            if ours != theirs:
+                break
+            same += 1
+        good = [mark for mark in self.marks if mark.length <= same]
+        if good:
+            self.state.rewind(good[-1])
+        else:
+            self.state.evict(0)
+        self.marks = good
+        del self.tokens[self.state.positions(0) :]
+        return len(self.tokens)
+
+    def reserve(self, tokens: int) -> None:
+        """Make room for a sequence of so many tokens."""
+        if tokens > self.state.capacity:
+            self.state = self.state.grown(max(tokens, 2 * self.state.capacity))
+
+    def mark(self) -> None:
+        """Remember this point, to which a later turn may return."""
+        self.marks.append(self.state.mark(0))
+
+
+def state_bytes(spec: Spec, tokens: int, size: int) -> int:
+    """The bytes of state of one sequence of so many tokens, at `size` bytes a number."""
+    slots = [slot for slots in spec.state().values() for slot in slots]
+    return sum(slot.values(tokens) for slot in slots) * size

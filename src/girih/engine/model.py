@@ -1,0 +1,136 @@
+"""A loaded model: logits, texts, chats and a look inside. T tokens, V vocabulary, M model."""
+
+from collections.abc import Collection, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from girih.checkpoints.tokenizer import Tokenizer
+from girih.engine.chat import Chat
+from girih.engine.explain import explained
+from girih.engine.finite import checked
+from girih.engine.memory import FIRST, Memory, state_bytes
+from girih.engine.prompt import Prompt, Prompter
+from girih.engine.result import Generation
+from girih.engine.run import CHUNK, Run
+from girih.engine.sample import Sampling
+from girih.engine.stream import Stream
+from girih.engine.track import Track
+from girih.plan import Plan
+from girih.spec import Model as Spec
+from girih.state.capture import DEFAULT_LIMIT, KINDS, Capture
+from girih.state.dense import DenseState
+from girih.state.step import step_of
+
+
+class Model:
+    """A spec with its weights, tokenizer and plan, ready to run. Made by `girih.load`."""
+
+    def __init__(self, module: nn.Module, tokenizer: Tokenizer | None = None) -> None:
+        self.module = module
+        self.spec: Spec = module.spec  # type: ignore[assignment]
+        self.plan: Plan = module.plan  # type: ignore[assignment]
+        self.tokenizer = tokenizer
+        self.context = self.spec.context
+        self.device = torch.device(self.plan.device)
+        self.prompter = Prompter(tokenizer, self.spec.stacks[-1].input.vocab, self.context)
+
+    @torch.inference_mode()
+    def logits(self, sequences: Sequence[Sequence[int]]) -> list[Tensor]:
+        """The logits of every token of several token sequences: a [T, V] float32 each."""
+        prompts = [self.prompter.tokens(list(ids)) for ids in sequences]
+        return [self.sequence_logits(ids) for ids in prompts]
+
+    def sequence_logits(self, ids: list[int], capture: Capture | None = None) -> Tensor:
+        """The logits [T, V] of one sequence, in chunks that bound what a step allocates."""
+        state = self.state(1, len(ids))
+        out = []
+        for start in range(0, len(ids), CHUNK):
+            part = ids[start : start + CHUNK]
+            step = step_of([part], state=state, device=self.device, capture=capture)
+            out.append(checked(self.module(step), self.module).cpu())
+            state.advance(step)
+        return torch.cat(out)
+
+    def generate(self, prompts: str | Sequence[Any], **sampling: Any) -> list[Generation]:
+        """Texts that continue one or several prompts, generated together.
+
+        A prompt is a text (completed as it is), a list of messages (through the chat template) or
+        a list of token ids. The options are those of `Sampling`: max_tokens, temperature, top_k,
+        top_p, min_p, repetition_penalty, seed, stop, logprobs. Raises ValueError for a prompt
+        that is empty or longer than the context.
+        """
+        run = self.run(several(prompts), Sampling(**sampling))
+        for _ in run:
+            pass
+        return run.results()
+
+    def stream(self, prompt: Prompt, **sampling: Any) -> Stream:
+        """The text that continues one prompt, piece by piece; options as for `generate`."""
+        return Stream(self.run([prompt], Sampling(**sampling)))
+
+    def chat(self, system: str | None = None) -> Chat:
+        """A conversation whose turns cost only their new tokens."""
+        return Chat(self, Memory(self.state(1, FIRST)), system)
+
+    @torch.inference_mode()
+    def capture(
+        self, prompt: Prompt, what: Collection[str] = KINDS, limit: int = DEFAULT_LIMIT
+    ) -> dict[str, Tensor]:
+        """Hidden states [T, M] ("hidden") and attention maps [heads, T, T] ("attention") by path.
+
+        At most `limit` bytes are kept; raises ValueError before more would be computed.
+        """
+        ids = self.prompter.tokens(prompt)
+        chosen = Capture([what] if isinstance(what, str) else what, limit)
+        step = step_of([ids], logits="last", device=self.device, capture=chosen)
+        checked(self.module(step), self.module)
+        return {path: values[0] for path, values in chosen.taken.items()}
+
+    def explain(self) -> list[dict[str, Any]]:
+        """Which backend runs each operation of each run of equal layers, and who refused why."""
+        return explained(self.module)
+
+    def run(
+        self, prompts: Sequence[Prompt], sampling: Sampling, memory: Memory | None = None
+    ) -> Run:
+        """The prepared generation of these prompts."""
+        ids = [self.prompter.tokens(prompt) for prompt in prompts]
+        limit = self.context or 2**62
+        tracks = [Track(p, sampling, self.tokenizer, limit - len(p) + 1) for p in ids]
+        need = max(min(len(p) + sampling.max_tokens, limit) for p in ids)
+        if memory is None:
+            return Run(self.module, tracks, self.state(len(ids), need), None)
+        memory.reuse(ids[0])
+        memory.reserve(need)
+        return Run(self.module, tracks, memory.state, memory)
+
+    def state(self, sequences: int, capacity: int) -> DenseState:
+        """Empty state for so many sequences; raises ValueError where the memory is too small."""
+        dtype = getattr(torch, self.plan.compute)
+        try:
+            return DenseState(
+                self.spec.state(),
+                sequences=sequences,
+                capacity=capacity,
+                dtype=dtype,
+                device=self.device,
+            )
+        except RuntimeError:
+            size = sequences * state_bytes(self.spec, capacity, dtype.itemsize)
+            raise ValueError(
+                f"the state of {sequences} sequences of {capacity:,} tokens takes "
+                f"{size / 2**30:.1f} GiB, which this machine does not have; ask for fewer"
+            ) from None
+
+
+def several(prompts: Any) -> list[Any]:
+    """One prompt or several, as a list of prompts."""
+    if isinstance(prompts, str):
+        return [prompts]
+    listed = list(prompts)
+    one = listed and not any(isinstance(item, (str, list, tuple)) for item in listed)
+    if not listed:
+        raise ValueError("no prompt is given")
+    return [listed] if one else listed

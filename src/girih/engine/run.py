@@ -1,0 +1,104 @@
+"""The loop: prompts are fed in chunks, then every sequence gets a token a step. V vocabulary."""
+
+import time
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from girih.engine.finite import checked
+from girih.engine.memory import Memory
+from girih.engine.result import Generation, Piece, Times
+from girih.engine.track import Track
+from girih.state.dense import DenseState
+from girih.state.step import step_of
+
+CHUNK = 512
+"""Prompt tokens in one step: enough to fill the machine, and a bound on what a step allocates."""
+
+
+class Run:
+    """Sequences generated together; iterate it for (index, Piece), then ask for `results()`.
+
+    With a `memory` there is one sequence, and what the memory already holds is not fed again.
+    """
+
+    def __init__(
+        self, module: nn.Module, tracks: Sequence[Track], state: DenseState, memory: Memory | None
+    ) -> None:
+        self.module, self.tracks, self.memory = module, list(tracks), memory
+        self.state = state
+        self.device = next(iter(state.blocks.values())).device
+        self.cached = [0 if memory is None else state.positions(0) for _ in tracks]
+        self.prefill_s = self.decode_s = 0.0
+        self.decoded = 0
+
+    def __iter__(self) -> Iterator[tuple[int, Piece]]:
+        """Pieces in the order in which their tokens are chosen."""
+        start = time.perf_counter()
+        logits = self.prefill()
+        if self.memory is not None:
+            self.memory.mark()
+        self.prefill_s = time.perf_counter() - start
+        live = list(range(len(self.tracks)))
+        start = time.perf_counter()
+        while True:
+            for row, index in zip(logits, live, strict=True):
+                yield index, self.tracks[index].choose(row)
+            self.decode_s = time.perf_counter() - start
+            live = [index for index in live if self.tracks[index].finish is None]
+            if not live:
+                break
+            logits = self.feed([[self.tracks[index].tokens[-1]] for index in live], live)
+            self.decoded += len(live)
+        if self.memory is not None:
+            self.memory.mark()
+
+    def prefill(self) -> Tensor:
+        """Feed the prompts, chunk by chunk; the logits [B, V] after each one's last token."""
+        waiting = {
+            index: track.prompt[self.cached[index] :] for index, track in enumerate(self.tracks)
+        }
+        out: list[Tensor | None] = [None] * len(self.tracks)
+        while waiting:
+            taken: dict[int, list[int]] = {}
+            budget = CHUNK
+            for index, tokens in waiting.items():
+                taken[index] = tokens[:budget]
+                budget -= len(taken[index])
+                if budget == 0:
+                    break
+            logits = self.feed(list(taken.values()), list(taken))
+            for row, (index, part) in zip(logits, taken.items(), strict=True):
+                waiting[index] = waiting[index][len(part) :]
+                if not waiting[index]:
+                    out[index] = row
+                    del waiting[index]
+        return torch.stack([row for row in out if row is not None])
+
+    @torch.inference_mode()
+    def feed(self, tokens: list[list[int]], rows: list[int]) -> Tensor:
+        """One step; the logits [sequences, V] after each one's last token, on the host."""
+        step = step_of(tokens, state=self.state, rows=rows, logits="last", device=self.device)
+        logits = checked(self.module(step), self.module).cpu()
+        self.state.advance(step)
+        if self.memory is not None:
+            self.memory.tokens += tokens[0]
+        return logits
+
+    def results(self) -> list[Generation]:
+        """The finished (or abandoned) texts."""
+        new = sum(len(t.prompt) for t in self.tracks) - sum(self.cached)
+        times = Times(self.prefill_s, self.decode_s, new, self.decoded)
+        return [
+            Generation(
+                text=track.text,
+                tokens=tuple(track.tokens),
+                logprobs=tuple(track.logprobs) if track.sampling.logprobs is not None else None,
+                finish_reason=track.finish or "interrupted",
+                prompt_tokens=len(track.prompt),
+                cached_tokens=cached,
+                times=times,
+            )
+            for track, cached in zip(self.tracks, self.cached, strict=True)
+        ]

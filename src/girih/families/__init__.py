@@ -1,0 +1,38 @@
+"""Who is built how: one module for each `model_type`, with `spec(config)` and NAMES."""
+
+import importlib
+import pkgutil
+from collections.abc import Iterable, Mapping
+from types import ModuleType
+from typing import Any
+
+from girih.families.config import Config
+from girih.spec.errors import SpecError
+from girih.spec.model import Model
+
+SHARED = frozenset({"config", "gguf", "names", "parts"})
+
+
+def known() -> list[str]:
+    """The model types that have a family."""
+    return sorted({module.name for module in pkgutil.iter_modules(__path__)} - SHARED)
+
+
+def family(model_type: object) -> ModuleType:
+    """The module of a model type; raises SpecError naming the known ones."""
+    name = model_type.replace("-", "_") if isinstance(model_type, str) else None
+    if name not in known():
+        raise SpecError(f"model_type {model_type!r} is not known; known: {', '.join(known())}")
+    return importlib.import_module(f"girih.families.{name}")
+
+
+def spec_from_config(
+    config: Mapping[str, Any], *, ignore: Iterable[str] = (), path: str = "config.json"
+) -> Model:
+    """The spec that a config.json implies; every key is read, bookkeeping, or in `ignore`."""
+    if "model_type" not in config:
+        raise SpecError(f"{path}: the key model_type is missing; known: {', '.join(known())}")
+    reader = Config(config, path)
+    model: Model = family(config["model_type"]).spec(reader)
+    reader.finish(ignore)
+    return model

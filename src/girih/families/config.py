@@ -1,0 +1,132 @@
+"""The reader of a config that records what was taken, so that nothing is dropped silently."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from girih.spec.errors import SpecError
+
+BOOKKEEPING = frozenset(
+    (
+        "_attn_implementation",
+        "_name_or_path",
+        "add_cross_attention",
+        "architectures",
+        "attention_dropout",
+        "attn_pdrop",
+        "auto_map",
+        "bos_token_id",
+        "chunk_size_feed_forward",
+        "cross_attention_hidden_size",
+        "dtype",
+        "embd_pdrop",
+        "eos_token_id",
+        "gradient_checkpointing",
+        "hidden_dropout",
+        "id2label",
+        "initializer_range",
+        "is_decoder",
+        "is_encoder_decoder",
+        "label2id",
+        "model_type",
+        "name_or_path",
+        "output_attentions",
+        "output_hidden_states",
+        "pad_token_id",
+        "problem_type",
+        "resid_pdrop",
+        "return_dict",
+        "summary_activation",
+        "summary_first_dropout",
+        "summary_proj_to_labels",
+        "summary_type",
+        "summary_use_proj",
+        "task_specific_params",
+        "torch_dtype",
+        "torchscript",
+        "transformers_version",
+        "unk_token_id",
+        "use_cache",
+    )
+)
+"""Keys that say nothing of what an inference pass computes: names, training, output options."""
+
+MISSING: Any = object()
+
+
+class Config:
+    """A config.json as a mapping whose every key must be read, be bookkeeping, or be let pass."""
+
+    def __init__(self, data: Mapping[str, Any], path: str = "config.json") -> None:
+        self.data = data
+        self.path = path
+        self.taken: set[str] = set()
+        self.parts: list[Config] = []
+
+    def get(self, key: str, default: Any = MISSING) -> Any:
+        """The value of a key; a null counts as absent. Raises SpecError if there is none."""
+        self.taken.add(key)
+        value = self.data.get(key)
+        if value is not None:
+            return value
+        if default is MISSING:
+            raise SpecError(f"{self.path}: the key {key} is missing")
+        return default
+
+    def integer(self, key: str, default: Any = MISSING) -> Any:
+        """A whole number (or the default, which may be None)."""
+        value = self.get(key, default)
+        if value is not default and (isinstance(value, bool) or not isinstance(value, int)):
+            raise SpecError(f"{self.path}: {key} {value!r} is not a whole number")
+        return value
+
+    def number(self, key: str, default: Any = MISSING) -> Any:
+        """A number (or the default)."""
+        value = self.get(key, default)
+        if value is not default and (
+            isinstance(value, bool) or not isinstance(value, (int, float))
+        ):
+            raise SpecError(f"{self.path}: {key} {value!r} is not a number")
+        return value
+
+    def flag(self, key: str, default: bool) -> bool:
+        """A true or false."""
+        value = self.get(key, default)
+        if not isinstance(value, bool):
+            raise SpecError(f"{self.path}: {key} {value!r} is not true or false")
+        return value
+
+    def word(self, key: str, known: Mapping[str, Any], default: Any = MISSING) -> Any:
+        """What a word stands for among those known."""
+        value = self.get(key, default)
+        if not isinstance(value, str) or value not in known:
+            raise SpecError(f"{self.path}: {key} {value!r} is not known; known: {', '.join(known)}")
+        return known[value]
+
+    def part(self, key: str) -> "Config | None":
+        """A nested object, read with the same care; None where absent."""
+        value = self.get(key, None)
+        if value is None:
+            return None
+        if not isinstance(value, Mapping):
+            raise SpecError(f"{self.path}: {key} {value!r} is not an object")
+        made = Config(value, f"{self.path}: {key}")
+        self.parts.append(made)
+        return made
+
+    def only(self, key: str, expected: Any, default: Any = MISSING) -> None:
+        """Take a key of which one value is supported; raise SpecError at any other."""
+        value = self.get(key, expected if default is MISSING else default)
+        if value != expected:
+            raise SpecError(f"{self.path}: {key} {value!r} is not supported, only {expected!r}")
+
+    def finish(self, allowed: Iterable[str] = ()) -> None:
+        """Raise SpecError naming the keys that nobody read."""
+        passed = self.taken | BOOKKEEPING | set(allowed)
+        left = [key for key, value in self.data.items() if key not in passed and value is not None]
+        if left:
+            raise SpecError(
+                f"{self.path}: {', '.join(map(str, left))}: not read by this family; "
+                f"if it may be left out, pass --ignore {left[0]}"
+            )
+        for part in self.parts:
+            part.finish(allowed)

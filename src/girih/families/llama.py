@@ -1,0 +1,16 @@
+"""Llama 1 to 3 and what follows its config: rotary grouped-query attention and gated MLPs."""
+
+from girih.families.config import Config
+from girih.families.names import INTERLEAVED, LLAMA
+from girih.families.parts import llama_like
+from girih.spec import Model
+
+NAMES = LLAMA
+GGUF_NAMES = INTERLEAVED
+
+
+def spec(config: Config) -> Model:
+    """The spec of a `llama` config; its biases, where asked for, are on every projection."""
+    config.get("pretraining_tp", 1)  # how the trainer split its products; the result is the same
+    biases = ("q", "k", "v", "o") if config.flag("attention_bias", False) else ()
+    return llama_like(config, biases=biases, mlp_biased=config.flag("mlp_bias", False))

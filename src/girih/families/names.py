@@ -1,0 +1,93 @@
+"""How checkpoint names and layouts map to canonical ones, as data that knows its inverse.
+
+A NAMES table maps a canonical name (or several that are stored as one) to where it is stored.
+`{}` stands for the layer. `checkpoints/maps.py` executes the table in both directions.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+Canonical = str | tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """One tensor of a checkpoint, and how it differs from the canonical ones.
+
+    Several canonical names are stored as one tensor, stacked along their first axis.
+    """
+
+    name: str
+    transposed: bool = False
+    """Stored as [in, out]."""
+    interleaved: bool = False
+    """Rows of each head stored with rotary pairs next to each other, as llama.cpp wants them."""
+
+
+Names = Mapping[Canonical, str | Stored]
+
+LLAMA: Names = {
+    "decoder.embed.weight": "model.embed_tokens.weight",
+    "decoder.layers.{}.attn.pre.weight": "model.layers.{}.input_layernorm.weight",
+    "decoder.layers.{}.attn.q.weight": "model.layers.{}.self_attn.q_proj.weight",
+    "decoder.layers.{}.attn.q.bias": "model.layers.{}.self_attn.q_proj.bias",
+    "decoder.layers.{}.attn.k.weight": "model.layers.{}.self_attn.k_proj.weight",
+    "decoder.layers.{}.attn.k.bias": "model.layers.{}.self_attn.k_proj.bias",
+    "decoder.layers.{}.attn.v.weight": "model.layers.{}.self_attn.v_proj.weight",
+    "decoder.layers.{}.attn.v.bias": "model.layers.{}.self_attn.v_proj.bias",
+    "decoder.layers.{}.attn.o.weight": "model.layers.{}.self_attn.o_proj.weight",
+    "decoder.layers.{}.attn.o.bias": "model.layers.{}.self_attn.o_proj.bias",
+    "decoder.layers.{}.attn.q_norm.weight": "model.layers.{}.self_attn.q_norm.weight",
+    "decoder.layers.{}.attn.k_norm.weight": "model.layers.{}.self_attn.k_norm.weight",
+    "decoder.layers.{}.mlp.pre.weight": "model.layers.{}.post_attention_layernorm.weight",
+    "decoder.layers.{}.mlp.gate.weight": "model.layers.{}.mlp.gate_proj.weight",
+    "decoder.layers.{}.mlp.gate.bias": "model.layers.{}.mlp.gate_proj.bias",
+    "decoder.layers.{}.mlp.up.weight": "model.layers.{}.mlp.up_proj.weight",
+    "decoder.layers.{}.mlp.up.bias": "model.layers.{}.mlp.up_proj.bias",
+    "decoder.layers.{}.mlp.down.weight": "model.layers.{}.mlp.down_proj.weight",
+    "decoder.layers.{}.mlp.down.bias": "model.layers.{}.mlp.down_proj.bias",
+    "decoder.norm.weight": "model.norm.weight",
+    "decoder.head.weight": "lm_head.weight",
+}
+"""The names of Llama in the Hugging Face layout, which many families share."""
+
+GGUF: Names = {
+    "decoder.embed.weight": "token_embd.weight",
+    "decoder.position.weight": "position_embd.weight",
+    "decoder.layers.{}.attn.pre.weight": "blk.{}.attn_norm.weight",
+    "decoder.layers.{}.attn.pre.bias": "blk.{}.attn_norm.bias",
+    "decoder.layers.{}.attn.q.weight": "blk.{}.attn_q.weight",
+    "decoder.layers.{}.attn.q.bias": "blk.{}.attn_q.bias",
+    "decoder.layers.{}.attn.k.weight": "blk.{}.attn_k.weight",
+    "decoder.layers.{}.attn.k.bias": "blk.{}.attn_k.bias",
+    "decoder.layers.{}.attn.v.weight": "blk.{}.attn_v.weight",
+    "decoder.layers.{}.attn.v.bias": "blk.{}.attn_v.bias",
+    "decoder.layers.{}.attn.o.weight": "blk.{}.attn_output.weight",
+    "decoder.layers.{}.attn.o.bias": "blk.{}.attn_output.bias",
+    "decoder.layers.{}.attn.q_norm.weight": "blk.{}.attn_q_norm.weight",
+    "decoder.layers.{}.attn.k_norm.weight": "blk.{}.attn_k_norm.weight",
+    "decoder.layers.{}.mlp.pre.weight": "blk.{}.ffn_norm.weight",
+    "decoder.layers.{}.mlp.pre.bias": "blk.{}.ffn_norm.bias",
+    "decoder.layers.{}.mlp.gate.weight": "blk.{}.ffn_gate.weight",
+    "decoder.layers.{}.mlp.gate.bias": "blk.{}.ffn_gate.bias",
+    "decoder.layers.{}.mlp.up.weight": "blk.{}.ffn_up.weight",
+    "decoder.layers.{}.mlp.up.bias": "blk.{}.ffn_up.bias",
+    "decoder.layers.{}.mlp.down.weight": "blk.{}.ffn_down.weight",
+    "decoder.layers.{}.mlp.down.bias": "blk.{}.ffn_down.bias",
+    "decoder.norm.weight": "output_norm.weight",
+    "decoder.norm.bias": "output_norm.bias",
+    "decoder.head.weight": "output.weight",
+}
+"""The names of llama.cpp (`gguf-py/gguf/constants.py`, MODEL_TENSORS)."""
+
+INTERLEAVED: Names = {
+    **GGUF,
+    **{
+        f"decoder.layers.{{}}.attn.{name}.{kind}": Stored(
+            f"blk.{{}}.attn_{name}.{kind}", interleaved=True
+        )
+        for name in ("q", "k")
+        for kind in ("weight", "bias")
+    },
+}
+"""The same for the architectures whose queries and keys llama.cpp stores permuted."""

@@ -1,0 +1,1 @@
+"""How fast: functions on tensors that know nothing of specs, modules or engines."""

@@ -1,0 +1,95 @@
+"""Every operation in plain torch, differentiable: the oracle of all faster ones.
+
+T tokens, N keys, H heads, K key/value heads, G queries per key head, D width of a head, M model.
+"""
+
+import torch
+from torch import Tensor
+
+from girih.kernels.calls import AttentionCall, LinearCall
+
+TILE = 1 << 20
+"""Values unpacked at a time: small enough that the allocator gives the same memory again."""
+
+
+def refuses(op: str, call: object) -> str | None:
+    """Why a call cannot be run here: never."""
+    return None
+
+
+def attention(call: AttentionCall) -> Tensor:
+    """Softmax attention, sequence by sequence; returns [T, H, D] in the dtype of the queries."""
+    out = []
+    for q_THD, k_KND, v_KND in zip(
+        call.q_THD.split(list(call.counts)), call.k_KND, call.v_KND, strict=True
+    ):
+        weights = attention_weights(q_THD, k_KND, causal=call.causal, scale=call.scale)
+        grouped = weights.unflatten(0, (k_KND.shape[0], -1)).flatten(1, 2)
+        mixed_KGTD = torch.matmul(grouped, v_KND.to(grouped.dtype))
+        heads_HTD = mixed_KGTD.unflatten(1, (-1, q_THD.shape[0])).flatten(0, 1)
+        out.append(heads_HTD.transpose(0, 1).to(call.q_THD.dtype))
+    return torch.cat(out)
+
+
+def attention_weights(q_THD: Tensor, k_KND: Tensor, *, causal: bool, scale: float) -> Tensor:
+    """The attention map [H, T, N] of one sequence whose queries are its last T of N tokens.
+
+    Computed in float32, or in float64 for float64 queries.
+    """
+    dtype = torch.float64 if q_THD.dtype == torch.float64 else torch.float32
+    tokens, heads = q_THD.shape[:2]
+    q_KGTD = q_THD.transpose(0, 1).to(dtype).unflatten(0, (k_KND.shape[0], -1))
+    scores = torch.matmul(q_KGTD.flatten(1, 2) * scale, k_KND.to(dtype).transpose(1, 2))
+    scores_HTN = scores.unflatten(1, (-1, tokens)).flatten(0, 1)
+    if causal:
+        scores_HTN = scores_HTN.masked_fill(
+            ~causal_mask(tokens, k_KND.shape[1], scores), -torch.inf
+        )
+    assert scores_HTN.shape[0] == heads
+    return torch.softmax(scores_HTN, dim=-1)
+
+
+def causal_mask(tokens: int, keys: int, like: Tensor) -> Tensor:
+    """[T, N], true where the query may see the key; the last query sees every key."""
+    query = torch.arange(keys - tokens, keys, device=like.device)
+    return torch.arange(keys, device=like.device) <= query[:, None]
+
+
+def linear(call: LinearCall) -> Tensor:
+    """The product with a matrix that is unpacked a few rows at a time; returns [T, O]."""
+    x_TI, weight = call.x_TI, call.weight
+    count = max(1, TILE // weight.shape[1])
+    if count >= weight.shape[0] or x_TI.device.type != "cpu":
+        return torch.nn.functional.linear(x_TI, weight.unpack(x_TI.dtype))
+    parts = [
+        torch.nn.functional.linear(
+            x_TI, weight.rows(slice(start, start + count)).unpack(x_TI.dtype)
+        )
+        for start in range(0, weight.shape[0], count)
+    ]
+    return torch.cat(parts, dim=-1)
+
+
+def rms_norm(x_TM: Tensor, weight_M: Tensor, eps: float) -> Tensor:
+    """x / sqrt(mean(x^2) + eps) * weight, in float32 within, over the last axis."""
+    wide = x_TM if x_TM.dtype == torch.float64 else x_TM.float()
+    scaled = wide * torch.rsqrt(wide.square().mean(-1, keepdim=True) + eps)
+    return (scaled * weight_M.to(wide.dtype)).to(x_TM.dtype)
+
+
+def layer_norm(x_TM: Tensor, weight_M: Tensor, bias_M: Tensor, eps: float) -> Tensor:
+    """(x - mean) / sqrt(variance + eps) * weight + bias, in float32 within, over the last axis."""
+    wide = x_TM if x_TM.dtype == torch.float64 else x_TM.float()
+    centred = wide - wide.mean(-1, keepdim=True)
+    scaled = centred * torch.rsqrt(centred.square().mean(-1, keepdim=True) + eps)
+    return (scaled * weight_M.to(wide.dtype) + bias_M.to(wide.dtype)).to(x_TM.dtype)
+
+
+def rotate(x_THD: Tensor, cos_TR: Tensor, sin_TR: Tensor) -> Tensor:
+    """Rotate the first 2R features of each head in half-split pairs (i, i + R)."""
+    half = cos_TR.shape[-1]
+    wide = x_THD if x_THD.dtype == torch.float64 else x_THD.float()
+    cos, sin = cos_TR[:, None].to(wide.dtype), sin_TR[:, None].to(wide.dtype)
+    first, second, rest = wide.split([half, half, wide.shape[-1] - 2 * half], dim=-1)
+    turned = (first * cos - second * sin, second * cos + first * sin, rest)
+    return torch.cat(turned, dim=-1).to(x_THD.dtype)

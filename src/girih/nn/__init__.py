@@ -1,0 +1,1 @@
+"""How it computes: modules of the same names as the spec's nodes."""

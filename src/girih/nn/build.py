@@ -1,0 +1,76 @@
+"""Spec -> Module: allocation, filling, and the canonical view of what is held."""
+
+import math
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+
+from girih.kernels.packed import Packed
+from girih.nn import attention, mlp, norm, stack
+from girih.nn.registry import Place, made
+from girih.nn.weight import Weight
+from girih.plan import Plan, plan_of
+from girih.spec import Model as Spec
+
+MODULES = (attention, mlp, norm, stack)
+"""Imported for what they register."""
+
+
+def build(spec: Spec, plan: str | Plan = "exact", *, seed: int = 0) -> nn.Module:
+    """The module of a spec with random weights (scaled normal; norms at one, biases at zero).
+
+    Parameters are float32; `plan` says in what dtype they are used.
+    """
+    model = allocate(spec, plan_of(plan), "cpu")
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for name, value in model.named_parameters():
+            if value.dim() == 1:
+                value.fill_(0.0 if name.endswith("bias") else 1.0)
+            else:
+                value.normal_(0.0, 1 / math.sqrt(value.shape[-1]), generator=generator)
+    return model
+
+
+def allocate(spec: Spec, plan: Plan, device: str) -> nn.Module:
+    """The module of a spec with memory but no values; on "meta" without memory too."""
+    with torch.device(device):
+        return made(spec, Place(dim=0, path="", plan=plan))
+
+
+def canonical(model: nn.Module) -> dict[str, Tensor | Packed]:
+    """Every weight that a module holds, plain or packed, by its canonical name."""
+    out: dict[str, Tensor | Packed] = {}
+    for path, module in model.named_modules():
+        here = canonical_path(path)
+        if isinstance(module, Weight) and module.packed is not None:
+            out[f"{here}.weight"] = module.packed
+        for name, value in module.named_parameters(recurse=False):
+            out[f"{here}.{name}"] = value
+    return out
+
+
+def canonical_path(path: str) -> str:
+    """A module's path without the segment between a branch and its mixer."""
+    return path.replace(".mixer", "")
+
+
+def fill(model: nn.Module, weights: Iterable[tuple[str, Tensor | Packed]], device: str) -> None:
+    """Put weights into a module under their canonical names.
+
+    Matrices that are plain take the compute dtype of a fast plan; in an exact plan they stay as
+    they are stored and are widened for each product. Vectors stay as they are stored.
+    """
+    owners = {canonical_path(path): module for path, module in model.named_modules()}
+    plan: Plan = model.plan  # type: ignore[assignment]
+    fast = getattr(torch, plan.compute) if plan.mode == "fast" else None
+    for name, value in weights:
+        path, _, leaf = name.rpartition(".")
+        owner = owners[path]
+        if isinstance(value, Packed) and len(value.shape) == 2 and isinstance(owner, Weight):
+            owner.pack(value.to(device))
+            continue
+        plain = value.unpack() if isinstance(value, Packed) else value
+        plain = plain.to(device, fast if fast and plain.dim() > 1 else None)
+        setattr(owner, leaf, nn.Parameter(plain, requires_grad=False))

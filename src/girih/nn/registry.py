@@ -1,0 +1,49 @@
+"""Which module computes which node."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from torch import nn
+
+from girih.plan import Plan
+from girih.spec import Node
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where in the model a module stands, and how it is run."""
+
+    dim: int
+    path: str
+    plan: Plan
+
+    @property
+    def exact(self) -> bool:
+        """Whether only reference kernels may run."""
+        return self.plan.mode == "exact"
+
+    def inside(self, name: str) -> "Place":
+        """The place of a part."""
+        return Place(dim=self.dim, path=f"{self.path}.{name}", plan=self.plan)
+
+
+Builder = Callable[[Node, Place], nn.Module]
+BUILDERS: dict[type[Node], Builder] = {}
+Made = TypeVar("Made", bound=Builder)
+
+
+def builds(node: type[Node]) -> Callable[[Made], Made]:
+    """Mark a module class as what computes a node; it is called with (node, place)."""
+
+    def register(builder: Made) -> Made:
+        assert node not in BUILDERS, f"{node.__name__} has two builders"
+        BUILDERS[node] = builder
+        return builder
+
+    return register
+
+
+def made(node: Node, place: Place) -> nn.Module:
+    """The module of a node."""
+    return BUILDERS[type(node)](node, place)

@@ -1,0 +1,36 @@
+"""Rotary encodings: the frequencies that a Rope node means. R pairs of features, T tokens."""
+
+import math
+
+import torch
+from torch import Tensor
+
+from girih.spec import FrequencyFactors, LinearScaling, Llama3Scaling, Rope
+
+
+def frequencies(rope: Rope) -> Tensor:
+    """The angle per token of each pair [R], float32 (Su et al., arXiv 2104.09864)."""
+    exponents_R = torch.arange(0, rope.width, 2, dtype=torch.float32) / rope.width
+    plain_R = 1.0 / (rope.theta**exponents_R)
+    scaling = rope.scaling
+    if isinstance(scaling, LinearScaling):
+        return plain_R / scaling.factor
+    if isinstance(scaling, FrequencyFactors):
+        return plain_R / torch.tensor(scaling.factors, dtype=torch.float32)
+    if isinstance(scaling, Llama3Scaling):
+        return llama3(plain_R, scaling)
+    return plain_R
+
+
+def llama3(plain_R: Tensor, scaling: Llama3Scaling) -> Tensor:
+    """Long waves divided by the factor, short ones kept, those between blended (Llama 3.1)."""
+    turns_R = scaling.original_context * plain_R / (2 * math.pi)
+    band = scaling.high_freq_factor - scaling.low_freq_factor
+    share_R = ((turns_R - scaling.low_freq_factor) / band).clamp(0.0, 1.0)
+    return plain_R * (share_R + (1 - share_R) / scaling.factor)
+
+
+def rotation(rope: Rope, positions_T: Tensor) -> tuple[Tensor, Tensor]:
+    """Cosines and sines [T, R] of the angles at these positions, float32."""
+    angles_TR = positions_T[:, None].float() * frequencies(rope).to(positions_T.device)
+    return angles_TR.cos(), angles_TR.sin()

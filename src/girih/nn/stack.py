@@ -1,0 +1,105 @@
+"""Layers of branches with an input and a head. T tokens, M model, R wanted rows, V vocabulary."""
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from girih.nn.registry import Place, builds, made
+from girih.nn.rotary import rotation
+from girih.nn.weight import weights
+from girih.spec import Attention as AttentionNode
+from girih.spec import Branch as BranchNode
+from girih.spec import Layer as LayerNode
+from girih.spec import Model as ModelNode
+from girih.spec import Stack as StackNode
+from girih.state.step import Step
+
+
+@builds(BranchNode)
+class Branch(nn.Module):
+    """x + post(mixer(pre(x)))."""
+
+    def __init__(self, node: BranchNode, place: Place) -> None:
+        super().__init__()
+        self.pre = made(node.pre, place) if node.pre else None
+        self.mixer = made(node.mixer, place)
+        self.post = made(node.post, place) if node.post else None
+
+    def forward(self, x_TM: Tensor, step: Step) -> Tensor:
+        """[T, M] -> [T, M]."""
+        y_TM = self.mixer(x_TM if self.pre is None else self.pre(x_TM), step)
+        return x_TM + (y_TM if self.post is None else self.post(y_TM))
+
+
+@builds(LayerNode)
+class Layer(nn.Module):
+    """A few branches, one after the other."""
+
+    def __init__(self, node: LayerNode, place: Place) -> None:
+        super().__init__()
+        self.path = place.path
+        for branch in node.branches:
+            self.add_module(branch.name, made(branch, place.inside(branch.name)))
+
+    def forward(self, x_TM: Tensor, step: Step) -> Tensor:
+        """[T, M] -> [T, M]."""
+        for branch in self.children():
+            x_TM = branch(x_TM, step)
+        if step.capture is not None and step.capture.wants("hidden"):
+            step.capture.put(self.path, x_TM)
+        return x_TM
+
+
+@builds(StackNode)
+class Stack(nn.Module):
+    """Embedding, layers, norm and head."""
+
+    def __init__(self, node: StackNode, place: Place) -> None:
+        super().__init__()
+        self.node, self.path = node, place.path
+        self.compute = getattr(torch, place.plan.compute)
+        own = {name: t for name, t in node.tensors().items() if not name.startswith("layers.")}
+        tables = weights(own, exact=place.exact)
+        self.embed, self.position = tables["embed"], tables.get("position")
+        self.layers = nn.ModuleList(
+            made(layer, place.inside(f"layers.{index}")) for index, layer in enumerate(node.layers)
+        )
+        self.norm = made(node.norm, place) if node.norm else None
+        self.head = tables.get("head")
+        mixers = [branch.mixer for layer in node.layers for branch in layer.branches]
+        found = [mixer.position for mixer in mixers if isinstance(mixer, AttentionNode)]
+        self.ropes = list(dict.fromkeys(rope for rope in found if rope is not None))
+
+    def forward(self, step: Step) -> Tensor:
+        """Logits [R, V] in float32, or the normed hidden states [R, M] without a head."""
+        step = replace(step, rotations={r: rotation(r, step.positions) for r in self.ropes})
+        x_TM = self.embed.rows(step.tokens, self.compute)
+        if self.position is not None:
+            x_TM = x_TM + self.position.rows(step.positions, self.compute)
+        if step.capture is not None and step.capture.wants("hidden"):
+            step.capture.put(f"{self.path}.embed", x_TM)
+        for layer in self.layers:
+            x_TM = layer(x_TM, step)
+        x_RM = x_TM if step.rows is None else x_TM[step.rows]
+        x_RM = x_RM if self.norm is None else self.norm(x_RM)
+        if self.node.head is None:
+            return x_RM
+        return (self.embed if self.head is None else self.head).linear(x_RM).float()
+
+
+@builds(ModelNode)
+class Model(nn.Module):
+    """The whole of an architecture."""
+
+    def __init__(self, node: ModelNode, place: Place) -> None:
+        super().__init__()
+        self.spec, self.plan = node, place.plan
+        for stack in node.stacks:
+            inside = Place(dim=stack.dim, path=stack.name, plan=place.plan)
+            self.add_module(stack.name, made(stack, inside))
+
+    def forward(self, step: Step) -> Tensor:
+        """What the last stack gives: logits [R, V]."""
+        *_, last = (stack(step) for stack in self.children())
+        return last

@@ -1,0 +1,47 @@
+"""How a model is run on this machine: device, dtype and mode."""
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from girih.spec.errors import SpecError
+
+MODES = ("fast", "exact")
+DTYPES = ("float32", "bfloat16", "float16")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """How a spec is run here. Raises SpecError for words it does not know.
+
+    `exact` computes in float32 with the reference kernels: the oracle. `fast` takes the first
+    backend that does not refuse, in `dtype` (by default bfloat16). `device` is a torch device or
+    "auto": the first CUDA device if there is one, else the processor.
+    """
+
+    mode: Literal["fast", "exact"] = "fast"
+    device: str = "auto"
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+
+    def __post_init__(self) -> None:
+        if self.mode not in MODES:
+            raise SpecError(f"plan: the mode {self.mode!r} is not known; known: {', '.join(MODES)}")
+        if self.dtype not in ("auto", *DTYPES):
+            raise SpecError(f"plan: the dtype {self.dtype!r} is not one of {', '.join(DTYPES)}")
+        if self.mode == "exact" and self.dtype not in ("auto", "float32"):
+            raise SpecError(f"plan: the mode exact is float32, not {self.dtype}")
+
+    @property
+    def compute(self) -> str:
+        """The dtype of activations and of plain matrices."""
+        if self.dtype != "auto":
+            return self.dtype
+        return "float32" if self.mode == "exact" else "bfloat16"
+
+    def on(self, device: str) -> "Plan":
+        """The same plan on a named device."""
+        return replace(self, device=device)
+
+
+def plan_of(plan: "str | Plan") -> Plan:
+    """A plan, or the plan that a mode's name stands for."""
+    return plan if isinstance(plan, Plan) else Plan(mode=plan)  # type: ignore[arg-type]

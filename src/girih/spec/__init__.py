@@ -1,0 +1,21 @@
+"""What a model is: the grammar, its JSON, and the folds over it. Standard library only."""
+
+from girih.spec.base import Flops, Node, Slot, Tensor, Work
+from girih.spec.codec import from_json, to_json
+from girih.spec.cost import Cost, cost
+from girih.spec.errors import SpecError
+from girih.spec.formats import FORMATS, Format, format_of
+from girih.spec.graph import draw, graph
+from girih.spec.masks import Causal, Full, Mask
+from girih.spec.mixers import MLP, Attention, Mixer
+from girih.spec.model import Branch, Head, Layer, Model, Stack, Tokens
+from girih.spec.norms import LayerNorm, Norm, RMSNorm
+from girih.spec.positions import FrequencyFactors, Learned, LinearScaling, Llama3Scaling, Rope
+
+__all__ = [
+    "FORMATS", "MLP", "Attention", "Branch", "Causal", "Cost", "Flops", "Format",
+    "FrequencyFactors", "Full", "Head", "Layer", "LayerNorm", "Learned", "LinearScaling",
+    "Llama3Scaling", "Mask", "Mixer", "Model", "Node", "Norm", "RMSNorm", "Rope", "Slot",
+    "SpecError", "Stack", "Tensor", "Tokens", "Work", "cost", "draw", "format_of", "from_json",
+    "graph", "to_json",
+]  # fmt: skip

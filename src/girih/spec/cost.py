@@ -1,0 +1,112 @@
+"""What a model costs, from its spec alone: parameters, bytes, floating-point operations."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from girih.spec.base import Flops, Tensor, Work, require
+from girih.spec.formats import Format, format_of
+from girih.spec.model import Model
+
+DEFAULT_CONTEXT = 4096
+"""Tokens that are counted where neither the caller nor the spec says how many."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cost:
+    """The size of a model at one use of it. Bytes are bytes; FLOPs count a multiply-add as two."""
+
+    parameters: int
+    active_parameters: int
+    """Parameters that take part in the computation of one token."""
+    weight_bytes: int
+    weights: str
+    context: int
+    batch: int
+    state: str
+    state_bytes_per_token: int
+    """State that one more token of one sequence adds."""
+    state_bytes: int
+    """State of `batch` sequences of `context` tokens each."""
+    prefill: Flops
+    """`batch` prompts of `context` tokens, visible pairs only, one row of logits each."""
+    prefill_dense: Flops
+    """The same by a kernel that computes every pair and masks afterwards."""
+    decode: Flops
+    """One more token for each of `batch` sequences, the last of `context`."""
+
+
+def cost(
+    spec: Model,
+    *,
+    context: int | None = None,
+    batch: int = 1,
+    weights: str | Mapping[str, str] = "bfloat16",
+    state: str = "bfloat16",
+) -> Cost:
+    """The cost of `batch` sequences of `context` tokens.
+
+    `weights` is one storage format for every matrix that it can hold (what is no matrix, or whose
+    rows are no whole blocks, is counted in float32), or the format of each canonical tensor.
+    `state` is the format of what is remembered. Raises SpecError for what cannot be counted.
+    """
+    context = context or min(spec.context or DEFAULT_CONTEXT, DEFAULT_CONTEXT)
+    require(context > 0, f"context {context} is below one token")
+    require(batch > 0, f"batch {batch} is below one sequence")
+    tensors = spec.tensors()
+    parameters = sum(tensor.numel for tensor in tensors.values())
+    return Cost(
+        parameters=parameters,
+        active_parameters=parameters,
+        weight_bytes=weight_bytes(tensors, weights),
+        weights=weights if isinstance(weights, str) else mixture(weights),
+        context=context,
+        batch=batch,
+        state=state,
+        state_bytes_per_token=state_bytes(spec, context + 1, state)
+        - state_bytes(spec, context, state),
+        state_bytes=batch * state_bytes(spec, context, state),
+        prefill=times(spec.flops(Work(tokens=context, context=context)), batch),
+        prefill_dense=times(spec.flops(Work(tokens=context, context=context, dense=True)), batch),
+        decode=times(spec.flops(Work(tokens=1, context=context)), batch),
+    )
+
+
+def weight_bytes(tensors: Mapping[str, Tensor], weights: str | Mapping[str, str]) -> int:
+    """The bytes of these tensors in one format, or each in its own."""
+    total = 0
+    for name, tensor in tensors.items():
+        if isinstance(weights, str):
+            total += bytes_in(tensor, weights)
+        else:
+            require(name in weights, f"weights: no format is given for {name}")
+            total += tensor_bytes(format_of(weights[name]), tensor)
+    return total
+
+
+def bytes_in(tensor: Tensor, name: str) -> int:
+    """The bytes of a tensor in a format, or in float32 where block formats cannot hold it."""
+    wanted = format_of(name)
+    whole = len(tensor.shape) > 1 and tensor.shape[-1] % wanted.values == 0
+    return tensor_bytes(format_of("float32") if wanted.packed and not whole else wanted, tensor)
+
+
+def tensor_bytes(form: Format, tensor: Tensor) -> int:
+    """The bytes of a tensor, each row of its last axis stored on its own."""
+    return form.row_bytes(tensor.shape[-1]) * (tensor.numel // tensor.shape[-1])
+
+
+def state_bytes(spec: Model, tokens: int, state: str) -> int:
+    """The bytes that one sequence of `tokens` tokens leaves in memory, in the format `state`."""
+    values = [slot.values(tokens) for slots in spec.state().values() for slot in slots]
+    return sum(format_of(state).row_bytes(count) for count in values)
+
+
+def mixture(formats: Mapping[str, str]) -> str:
+    """The formats in use, the commonest first."""
+    names = list(formats.values())
+    return " + ".join(sorted(set(names), key=lambda name: (-names.count(name), name)))
+
+
+def times(flops: Flops, count: int) -> Flops:
+    """The same work `count` times."""
+    return Flops(flops.linear * count, flops.attention * count)

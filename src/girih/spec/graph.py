@@ -1,0 +1,146 @@
+"""A model as a picture: a readable drawing in text, and the same as plain data."""
+
+from typing import Any
+
+from girih.spec.base import Node
+from girih.spec.mixers import MLP, Attention
+from girih.spec.model import Branch, Layer, Model, Stack
+from girih.spec.positions import Rope
+
+
+def graph(spec: Model) -> dict[str, Any]:
+    """The boxes of a model, layer by layer, with the parameters of each.
+
+    Equal neighbouring layers are one entry with `first` and `last`.
+    """
+    return {"stacks": [stack_graph(stack) for stack in spec.stacks]}
+
+
+def stack_graph(stack: Stack) -> dict[str, Any]:
+    """One stack as plain data."""
+    tables = stack.input.tensors(stack.dim)
+    head = stack.tensors().get("head.weight")
+    return {
+        "name": stack.name,
+        "dim": stack.dim,
+        "context": stack.context,
+        "vocab": stack.input.vocab,
+        "input": [
+            {"name": name.removesuffix(".weight"), "shape": list(t.shape), "parameters": t.numel}
+            for name, t in tables.items()
+        ],
+        "layers": [layer_graph(stack, *span) for span in spans(stack.layers)],
+        "norm": words(stack.norm) if stack.norm else None,
+        "head": None
+        if stack.head is None
+        else {"tied": stack.head.tied, "parameters": head.numel if head else 0},
+    }
+
+
+def layer_graph(stack: Stack, first: int, last: int) -> dict[str, Any]:
+    """A run of equal layers as plain data."""
+    layer = stack.layers[first]
+    return {
+        "first": first,
+        "last": last,
+        "parameters": sum(t.numel for t in layer.tensors(stack.dim).values()),
+        "branches": [branch_graph(branch, stack.dim) for branch in layer.branches],
+    }
+
+
+def branch_graph(branch: Branch, dim: int) -> dict[str, Any]:
+    """A branch as plain data."""
+    return {
+        "name": branch.name,
+        "mixer": words(branch.mixer),
+        "pre": words(branch.pre) if branch.pre else None,
+        "post": words(branch.post) if branch.post else None,
+        "parameters": sum(t.numel for t in branch.tensors(dim).values()),
+        "state": [{"name": slot.name, "shape": list(slot.shape)} for slot in branch.state()],
+    }
+
+
+def spans(layers: tuple[Layer, ...]) -> list[tuple[int, int]]:
+    """The first and last index of every run of equal layers."""
+    out: list[tuple[int, int]] = []
+    for index, layer in enumerate(layers):
+        if out and layers[out[-1][0]] == layer:
+            out[-1] = (out[-1][0], index)
+        else:
+            out.append((index, index))
+    return out
+
+
+def words(value: Node) -> str:
+    """A node in a few words."""
+    if isinstance(value, Attention):
+        return attention_words(value)
+    if isinstance(value, MLP):
+        form = "gated, " if value.gated else ""
+        return f"{value.what}: {form}{value.activation}, hidden {value.hidden}" + (
+            ", biased" if value.biased else ""
+        )
+    return value.what
+
+
+def attention_words(value: Attention) -> str:
+    """Attention in a few words: its kind, its heads and what it adds."""
+    kind = "GQA" if value.kv_heads > 1 else "MQA"
+    kind = "MHA" if value.kv_heads == value.heads else kind
+    parts = [f"{value.heads} heads x {value.head_dim}"]
+    if value.kv_heads != value.heads:
+        parts.append(f"{value.kv_heads} kv")
+    parts.append(value.mask.what)
+    if value.position is not None:
+        parts.append(rope_words(value.position))
+    if value.head_norm is not None:
+        parts.append("q/k norm")
+    if value.biases:
+        parts.append("bias " + "/".join(value.biases))
+    return f"{kind}: " + ", ".join(parts)
+
+
+def rope_words(value: Rope) -> str:
+    """A rotary encoding in a few words."""
+    scaling = f" + {value.scaling.what}" if value.scaling else ""
+    return f"{value.what} {value.theta:g}{scaling}"
+
+
+def draw(spec: Model) -> list[str]:
+    """The drawing of a model, line by line, from its input down to its head."""
+    lines: list[str] = []
+    for stack in graph(spec)["stacks"]:
+        limit = f", context {stack['context']:,}" if stack["context"] else ""
+        lines.append(f"{stack['name']}: width {stack['dim']:,}{limit}")
+        rows = [
+            (t["name"], " x ".join(f"{n:,}" for n in t["shape"]), t["parameters"])
+            for t in stack["input"]
+        ]
+        for run in stack["layers"]:
+            count = run["last"] - run["first"] + 1
+            title = f"layers {run['first']}-{run['last']}" if count > 1 else f"layer {run['first']}"
+            rows.append((title, f"{count} x" if count > 1 else "", run["parameters"] * count))
+            for branch in run["branches"]:
+                chain = [part for part in (branch["pre"], branch["mixer"], branch["post"]) if part]
+                rows.append(
+                    (f"  + {branch['name']}", " > ".join(chain), branch["parameters"] * count)
+                )
+        rows += [("norm", stack["norm"], None)] if stack["norm"] else []
+        if stack["head"] is not None:
+            tied = stack["head"]["tied"]
+            text = "the embedding, transposed" if tied else f"{stack['vocab']:,} x {stack['dim']:,}"
+            rows.append(("head", text, None if tied else stack["head"]["parameters"]))
+        lines += table(rows)
+    return lines
+
+
+def table(rows: list[tuple[str, str, int | None]]) -> list[str]:
+    """Rows of a name, a description and a count, in columns."""
+    left = max(len(name) for name, _, _ in rows)
+    middle = max(len(text) for _, text, _ in rows)
+    counts = ["" if count is None else f"{count:,}" for _, _, count in rows]
+    right = max(map(len, counts))
+    return [
+        f"  {name:<{left}}  {text:<{middle}}  {count:>{right}}".rstrip()
+        for (name, text, _), count in zip(rows, counts, strict=True)
+    ]

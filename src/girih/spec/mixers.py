@@ -1,0 +1,110 @@
+"""The mixers: what fills the slot of a residual branch."""
+
+from typing import ClassVar, Literal
+
+from girih.spec.base import Flops, Node, Slot, Tensor, Work, node, positive, prefixed, require
+from girih.spec.masks import Causal, Full, Mask
+from girih.spec.norms import RMSNorm
+from girih.spec.positions import Rope
+
+Activation = Literal["silu", "gelu", "gelu_tanh", "relu"]
+
+
+@node
+class Attention(Node):
+    """Softmax attention; MHA, GQA and MQA by the numbers of `heads` and `kv_heads`.
+
+    Source: Vaswani et al., arXiv 1706.03762; grouped heads: Ainslie et al., arXiv 2305.13245.
+    """
+
+    what: ClassVar[str] = "attention"
+
+    heads: int
+    kv_heads: int
+    head_dim: int
+    mask: Causal | Full = Causal()
+    position: Rope | None = None
+    head_norm: RMSNorm | None = None
+    """Of each query and key before rotation; one weight for the queries, one for the keys."""
+    biases: tuple[Literal["q", "k", "v", "o"], ...] = ()
+
+    def check(self) -> None:
+        positive(heads=self.heads, kv_heads=self.kv_heads, head_dim=self.head_dim)
+        require(
+            self.heads % self.kv_heads == 0,
+            f"heads {self.heads} is not a multiple of kv_heads {self.kv_heads}",
+        )
+        if self.position is not None:
+            require(
+                self.position.width <= self.head_dim,
+                f"position: width {self.position.width} is above head_dim {self.head_dim}",
+            )
+
+    def tensors(self, dim: int) -> dict[str, Tensor]:
+        """The weights, by local name; `dim` is the width of the stack."""
+        queries, keys = self.heads * self.head_dim, self.kv_heads * self.head_dim
+        out = {
+            "q.weight": Tensor((queries, dim), ("heads", "model")),
+            "k.weight": Tensor((keys, dim), ("kv_heads", "model")),
+            "v.weight": Tensor((keys, dim), ("kv_heads", "model")),
+            "o.weight": Tensor((dim, queries), ("model", "heads")),
+        }
+        for name in self.biases:
+            weight = out[f"{name}.weight"]
+            out[f"{name}.bias"] = Tensor(weight.shape[:1], weight.axes[:1])
+        if self.head_norm is not None:
+            out |= prefixed("q_norm", self.head_norm.tensors(self.head_dim))
+            out |= prefixed("k_norm", self.head_norm.tensors(self.head_dim))
+        return out
+
+    def state(self) -> tuple[Slot, ...]:
+        """The keys (after rotation) and values of every token."""
+        shape = (self.kv_heads, self.head_dim)
+        return (Slot("k", shape), Slot("v", shape))
+
+    def flops(self, dim: int, work: Work) -> Flops:
+        """The matrix products of one forward pass."""
+        products = 2 * dim * self.head_dim * (self.heads + self.kv_heads)
+        mask: Mask = Full() if work.dense else self.mask
+        pairs = mask.visible(work.tokens, work.context)
+        return Flops(2 * products * work.tokens, 2 * 2 * self.heads * self.head_dim * pairs)
+
+
+@node
+class MLP(Node):
+    """The feed-forward mixer: down(act(up x)), or gated: down(act(gate x) * up x).
+
+    Source of the gated form: Shazeer, arXiv 2002.05202.
+    """
+
+    what: ClassVar[str] = "mlp"
+
+    hidden: int
+    activation: Activation
+    gated: bool = True
+    biased: bool = False
+
+    def check(self) -> None:
+        positive(hidden=self.hidden)
+
+    def tensors(self, dim: int) -> dict[str, Tensor]:
+        """The weights, by local name; `dim` is the width of the stack."""
+        up = Tensor((self.hidden, dim), ("hidden", "model"))
+        out = {"gate.weight": up} if self.gated else {}
+        out |= {"up.weight": up, "down.weight": Tensor((dim, self.hidden), ("model", "hidden"))}
+        if self.biased:
+            for name in list(out):
+                weight = out[name]
+                out[name.replace("weight", "bias")] = Tensor(weight.shape[:1], weight.axes[:1])
+        return out
+
+    def state(self) -> tuple[Slot, ...]:
+        """Nothing."""
+        return ()
+
+    def flops(self, dim: int, work: Work) -> Flops:
+        """The matrix products of one forward pass."""
+        return Flops(2 * dim * self.hidden * (3 if self.gated else 2) * work.tokens)
+
+
+Mixer = Attention | MLP

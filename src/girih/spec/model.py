@@ -1,0 +1,189 @@
+"""Model > Stack > Layer > Branch: how mixers are put together."""
+
+import re
+from typing import ClassVar
+
+from girih.spec.base import Flops, Node, Slot, Tensor, Work, node, positive, prefixed, require
+from girih.spec.mixers import MLP, Attention
+from girih.spec.norms import LayerNorm, RMSNorm
+from girih.spec.positions import Learned
+
+MAX_LAYERS = 10_000
+"""More layers than any model has; keeps a hostile spec from filling the memory."""
+
+
+@node
+class Branch(Node):
+    """x + post(mixer(pre(x))), named as its tensors are."""
+
+    what: ClassVar[str] = "branch"
+
+    name: str
+    mixer: Attention | MLP
+    pre: RMSNorm | LayerNorm | None = None
+    post: RMSNorm | LayerNorm | None = None
+
+    def check(self) -> None:
+        named(self.name)
+
+    def tensors(self, dim: int) -> dict[str, Tensor]:
+        """The weights of the norms and the mixer, by local name."""
+        out = prefixed("pre", self.pre.tensors(dim)) if self.pre else {}
+        out |= self.mixer.tensors(dim)
+        return out | (prefixed("post", self.post.tensors(dim)) if self.post else {})
+
+    def state(self) -> tuple[Slot, ...]:
+        """What the mixer remembers."""
+        return self.mixer.state()
+
+    def flops(self, dim: int, work: Work) -> Flops:
+        """The matrix products of the mixer."""
+        return self.mixer.flops(dim, work)
+
+
+@node
+class Layer(Node):
+    """A few branches, one after the other."""
+
+    what: ClassVar[str] = "layer"
+
+    branches: tuple[Branch, ...]
+
+    def check(self) -> None:
+        names = [branch.name for branch in self.branches]
+        require(bool(names), "branches is empty")
+        twice = {name for name in names if names.count(name) > 1}
+        require(not twice, f"branches: the name {', '.join(sorted(twice))} is used twice")
+
+    def tensors(self, dim: int) -> dict[str, Tensor]:
+        """The weights of the branches, by local name."""
+        out: dict[str, Tensor] = {}
+        for branch in self.branches:
+            out |= prefixed(branch.name, branch.tensors(dim))
+        return out
+
+    def flops(self, dim: int, work: Work) -> Flops:
+        """The matrix products of the branches."""
+        return sum((branch.flops(dim, work) for branch in self.branches), Flops())
+
+
+@node
+class Tokens(Node):
+    """The input of a text stack: an embedding row for each token, and positions if added here."""
+
+    what: ClassVar[str] = "tokens"
+
+    vocab: int
+    position: Learned | None = None
+
+    def check(self) -> None:
+        positive(vocab=self.vocab)
+
+    def tensors(self, dim: int) -> dict[str, Tensor]:
+        """The tables of the input, by local name."""
+        out = {"embed.weight": Tensor((self.vocab, dim), ("vocab", "model"))}
+        if self.position is not None:
+            out["position.weight"] = Tensor((self.position.length, dim), ("positions", "model"))
+        return out
+
+
+@node
+class Head(Node):
+    """Logits over the vocabulary: by a matrix of its own, or tied, by the embedding."""
+
+    what: ClassVar[str] = "head"
+
+    tied: bool = False
+
+
+@node
+class Stack(Node):
+    """Layers of one width with their input, last norm and head."""
+
+    what: ClassVar[str] = "stack"
+
+    name: str
+    dim: int
+    input: Tokens
+    layers: tuple[Layer, ...]
+    norm: RMSNorm | LayerNorm | None = None
+    head: Head | None = None
+    context: int | None = None
+    """The most tokens of one sequence that the model is made for, where it says so."""
+
+    def check(self) -> None:
+        named(self.name)
+        positive(dim=self.dim)
+        require(self.context is None or self.context > 0, f"context {self.context} is below one")
+        count = len(self.layers)
+        require(count <= MAX_LAYERS, f"layers: {count} are more than {MAX_LAYERS}")
+        table = self.input.position
+        if table is not None:
+            require(
+                self.context is not None and self.context <= table.length,
+                f"context {self.context} is more than the {table.length} learned positions",
+            )
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Every distinct tensor of this stack, by its name inside it."""
+        out = dict(self.input.tensors(self.dim))
+        for index, layer in enumerate(self.layers):
+            out |= prefixed(f"layers.{index}", layer.tensors(self.dim))
+        if self.norm is not None:
+            out |= prefixed("norm", self.norm.tensors(self.dim))
+        if self.head is not None and not self.head.tied:
+            out["head.weight"] = Tensor((self.input.vocab, self.dim), ("vocab", "model"))
+        return out
+
+    def state(self) -> dict[str, tuple[Slot, ...]]:
+        """What is remembered, by the path of the branch that remembers it."""
+        return {
+            f"{self.name}.layers.{index}.{branch.name}": branch.state()
+            for index, layer in enumerate(self.layers)
+            for branch in layer.branches
+            if branch.state()
+        }
+
+    def flops(self, work: Work) -> Flops:
+        """The matrix products of one forward pass through this stack."""
+        out = sum((layer.flops(self.dim, work) for layer in self.layers), Flops())
+        head = 2 * self.dim * self.input.vocab * work.logits if self.head else 0
+        return out + Flops(head)
+
+
+@node
+class Model(Node):
+    """The whole of an architecture: its named stacks."""
+
+    what: ClassVar[str] = "model"
+
+    stacks: tuple[Stack, ...]
+
+    def check(self) -> None:
+        require(len(self.stacks) == 1, f"stacks: {len(self.stacks)} where one is supported")
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Every distinct tensor by its canonical name, e.g. `decoder.layers.3.attn.q.weight`."""
+        out: dict[str, Tensor] = {}
+        for stack in self.stacks:
+            out |= prefixed(stack.name, stack.tensors())
+        return out
+
+    def state(self) -> dict[str, tuple[Slot, ...]]:
+        """What is remembered between steps, by the path of the branch that remembers it."""
+        return {path: slots for stack in self.stacks for path, slots in stack.state().items()}
+
+    def flops(self, work: Work) -> Flops:
+        """The matrix products of one forward pass."""
+        return sum((stack.flops(work) for stack in self.stacks), Flops())
+
+    @property
+    def context(self) -> int | None:
+        """The most tokens of one sequence that every stack is made for, if any says so."""
+        return min((stack.context for stack in self.stacks if stack.context), default=None)
+
+
+def named(name: str) -> None:
+    """Raise SpecError unless a name can be part of a canonical tensor name."""
+    fits = re.fullmatch(r"[a-z][a-z0-9_]{0,63}", name) is not None
+    require(fits, f"name: {name[:60]!r} is not a lower-case word")

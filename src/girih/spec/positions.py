@@ -1,0 +1,88 @@
+"""How a model knows the place of a token."""
+
+from typing import ClassVar
+
+from girih.spec.base import Node, node, positive, require
+
+
+@node
+class LinearScaling(Node):
+    """Positions divided by a factor (Chen et al., arXiv 2306.15595)."""
+
+    what: ClassVar[str] = "linear scaling"
+
+    factor: float
+
+    def check(self) -> None:
+        positive(factor=self.factor)
+
+
+@node
+class Llama3Scaling(Node):
+    """Low frequencies divided by a factor, high ones kept, those between blended (Llama 3.1)."""
+
+    what: ClassVar[str] = "llama3 scaling"
+
+    factor: float
+    low_freq_factor: float
+    high_freq_factor: float
+    original_context: int
+
+    def check(self) -> None:
+        positive(factor=self.factor, low_freq_factor=self.low_freq_factor)
+        positive(original_context=self.original_context)
+        require(
+            self.high_freq_factor > self.low_freq_factor,
+            f"high_freq_factor {self.high_freq_factor} is not above "
+            f"low_freq_factor {self.low_freq_factor}",
+        )
+
+
+@node
+class FrequencyFactors(Node):
+    """Each rotary frequency divided by a factor of its own, as GGUF's `rope_freqs` stores them."""
+
+    what: ClassVar[str] = "frequency factors"
+
+    factors: tuple[float, ...]
+
+    def check(self) -> None:
+        require(bool(self.factors), "factors is empty")
+        require(min(self.factors) > 0, f"factors: {min(self.factors)} is not above zero")
+
+
+@node
+class Rope(Node):
+    """Rotary positions on the first `width` features of each head, in half-split pairs.
+
+    Feature i is paired with feature i + width / 2 (Su et al., arXiv 2104.09864; the pairing of
+    GPT-NeoX and Llama checkpoints in the Hugging Face layout).
+    """
+
+    what: ClassVar[str] = "rotary"
+
+    width: int
+    theta: float
+    scaling: LinearScaling | Llama3Scaling | FrequencyFactors | None = None
+
+    def check(self) -> None:
+        positive(width=self.width, theta=self.theta)
+        require(self.width % 2 == 0, f"width {self.width} is odd: rotary features come in pairs")
+        if isinstance(self.scaling, FrequencyFactors):
+            count = len(self.scaling.factors)
+            require(
+                count == self.width // 2,
+                f"{count} frequency factors for {self.width // 2} pairs of features",
+            )
+
+
+@node
+class Learned(Node):
+    """A table of one learned vector for each position, added to the embedding."""
+
+    what: ClassVar[str] = "learned positions"
+
+    length: int
+
+    def check(self) -> None:
+        positive(length=self.length)

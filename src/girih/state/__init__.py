@@ -1,0 +1,1 @@
+"""What is remembered between steps, and what one step is about."""

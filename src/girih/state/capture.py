@@ -1,0 +1,43 @@
+"""What a step is asked to show of its inside, bounded in bytes."""
+
+from collections.abc import Collection
+
+from torch import Tensor
+
+KINDS = ("hidden", "attention")
+DEFAULT_LIMIT = 256 * 2**20
+
+
+class Capture:
+    """Tensors taken from inside one or more steps, by path; at most `limit` bytes in all.
+
+    `what` is among "hidden" (the residual stream, [tokens, width]) and "attention" (the maps,
+    [heads, tokens, keys]). Raises ValueError for other words and when the limit would be passed.
+    """
+
+    def __init__(self, what: Collection[str] = KINDS, limit: int = DEFAULT_LIMIT) -> None:
+        unknown = sorted(set(what) - set(KINDS))
+        if unknown:
+            raise ValueError(f"capture {', '.join(unknown)}: not known; known: {', '.join(KINDS)}")
+        self.what = frozenset(what)
+        self.limit = limit
+        self.bytes = 0
+        self.taken: dict[str, list[Tensor]] = {}
+
+    def wants(self, kind: str) -> bool:
+        """Whether tensors of this kind are asked for."""
+        return kind in self.what
+
+    def reserve(self, path: str, count: int, size: int) -> None:
+        """Raise ValueError, before anything is computed, if `count` values pass the limit."""
+        if self.bytes + count * size > self.limit:
+            raise ValueError(
+                f"capture: {path} would pass the limit of {self.limit:,} bytes; "
+                "capture a shorter prompt or less, or raise the limit"
+            )
+
+    def put(self, path: str, value: Tensor) -> None:
+        """Keep a copy of a tensor under its path; later steps append to the list there."""
+        self.reserve(path, value.numel(), value.element_size())
+        self.bytes += value.numel() * value.element_size()
+        self.taken.setdefault(path, []).append(value.detach().cpu().clone())

