@@ -87,6 +87,8 @@ def test_any_leading_shape_and_any_strides(name: str) -> None:
     wide = torch.empty(24, blocks.shape[1] + 3, dtype=torch.uint8)[:, 3:].copy_(blocks)
     assert torch.equal(unpack(wide, name), whole)
     assert torch.equal(unpack(blocks.T.contiguous().T, name), whole)
+    single = blocks[:, : FORMATS[name].bytes]
+    assert torch.equal(unpack(single.T.contiguous().T, name), whole[:, : FORMATS[name].values])
     assert unpack(blocks[:0], name).shape == (0, 512)
 
 

@@ -75,6 +75,17 @@ def test_theirs_reads_ours_and_the_bytes_are_theirs(scratch: Path) -> None:
     assert scratch.read_bytes() == ours
 
 
+def test_the_data_begin_at_a_multiple_of_eight(scratch: Path) -> None:
+    for length in range(1, 9):
+        values = {"x" * length: torch.ones(2), "y": torch.zeros(3, dtype=torch.bool)}
+        write_safetensors(scratch, all_outgoing(values))
+        stored = read_safetensors(scratch).tensors["x" * length]
+        assert stored.offset % 8 == 0
+        ours = scratch.read_bytes()
+        safetensors.torch.save_file(values, scratch)
+        assert scratch.read_bytes() == ours
+
+
 def test_the_bytes_do_not_depend_on_the_order(scratch: Path) -> None:
     write_safetensors(scratch, all_outgoing(tensors()), {"b": "1", "a": "2"})
     first = scratch.read_bytes()

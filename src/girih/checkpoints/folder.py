@@ -9,6 +9,7 @@ from typing import Any
 from girih.checkpoints.bind import Bound, bind
 from girih.checkpoints.errors import FormatError
 from girih.checkpoints.ggufs import heads_of
+from girih.checkpoints.origin import Origin
 from girih.checkpoints.safetensors import read_safetensors
 from girih.checkpoints.stored import StoredTensor
 from girih.families import family, spec_from_config
@@ -18,7 +19,7 @@ from girih.spec import Model, SpecError
 SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 MOST_JSON = 64 * 2**20
-HEAD = "decoder.head.weight"
+HEAD, EMBED = "decoder.head.weight", "decoder.embed.weight"
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -36,8 +37,8 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def read_folder(
     folder: Path, ignore: Collection[str], weights: bool
-) -> tuple[Model, list[Bound], dict[str, Any], list[tuple[StoredTensor, StoredTensor]]]:
-    """Spec, bindings, config and equal pairs; without weights (if allowed) no bindings."""
+) -> tuple[Model, list[Bound], Origin, list[tuple[StoredTensor, StoredTensor]]]:
+    """Spec, bindings, origin and equal pairs; without weights (if allowed) no bindings."""
     path = folder / "config.json"
     if not path.is_file():
         raise FormatError(f"{folder}: no config.json, spec.json or GGUF file: not a model folder")
@@ -50,19 +51,18 @@ def read_folder(
         raise SpecError(text if str(path) in text else f"{path}: {text}") from None
     stored = read_weights(folder)
     if not stored and not weights:
-        return spec, [], config, []
+        return spec, [], Origin(config), []
     if not stored:
         raise FormatError(f"{folder}: {missing_weights(folder)}")
     module = family(config["model_type"])
-    names = {key: unprefixed(value, module, stored) for key, value in module.NAMES.items()}
+    prefix = getattr(module, "PREFIX", "")
+    prefix = "" if any(name.startswith(prefix) for name in stored) else prefix
+    names = {key: unprefixed(value, prefix) for key, value in module.NAMES.items()}
     tensors = spec.tensors()
-    twins, copies = [], []
-    head = names[HEAD]
-    if HEAD not in tensors and isinstance(head, str) and head in stored:
-        embed = names["decoder.embed.weight"]
-        assert isinstance(embed, str)
-        copies.append(head)
-        twins = [(stored[embed], stored[head])] if embed in stored else []
+    head, embed = names[HEAD], names[EMBED]
+    assert isinstance(head, str) and isinstance(embed, str)
+    copies = {head: embed} if HEAD not in tensors and head in stored and embed in stored else {}
+    twins = [(stored[first], stored[copy]) for copy, first in copies.items()]
     bounds = bind(
         names,
         tensors,
@@ -72,14 +72,11 @@ def read_folder(
         ignored=getattr(module, "IGNORED", ()),
         ignore=[*ignore, *copies],
     )
-    return spec, bounds, config, twins
+    return spec, bounds, Origin(config, copies, prefix), twins
 
 
-def unprefixed(value: str | Stored, module: Any, stored: Collection[str]) -> str | Stored:
-    """A name without the family's optional prefix, where the checkpoint has none."""
-    prefix = getattr(module, "PREFIX", "")
-    if not prefix or any(name.startswith(prefix) for name in stored):
-        return value
+def unprefixed(value: str | Stored, prefix: str) -> str | Stored:
+    """A name without a prefix that the checkpoint leaves out."""
     if isinstance(value, str):
         return value.removeprefix(prefix)
     return Stored(value.name.removeprefix(prefix), value.transposed, value.interleaved)

@@ -8,11 +8,11 @@ import json
 from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from girih.checkpoints.bind import Bound, bind
 from girih.checkpoints.errors import FormatError
 from girih.checkpoints.folder import INDEX, SINGLE, missing_weights, read_json, read_shards
+from girih.checkpoints.origin import Origin, origin_of
 from girih.checkpoints.safetensors import read_safetensors
 from girih.checkpoints.stored import StoredTensor
 from girih.families.names import Names
@@ -22,10 +22,8 @@ FORMATS_KEY = "girih.formats"
 ORIGIN = "origin.json"
 
 
-def read_native(
-    folder: Path, ignore: Collection[str]
-) -> tuple[Model, list[Bound], dict[str, Any] | None]:
-    """Spec, bindings and the config of its origin, if any."""
+def read_native(folder: Path, ignore: Collection[str]) -> tuple[Model, list[Bound], Origin | None]:
+    """Spec, bindings and origin, if any."""
     path = folder / "spec.json"
     try:
         spec = from_json(read_json(path))
@@ -36,7 +34,8 @@ def read_native(
     stored = native_tensors(folder)
     bounds = bind(names, tensors, stored, where=str(folder), heads={}, ignore=ignore)
     origin = folder / ORIGIN
-    return spec, bounds, read_json(origin) if origin.is_file() else None
+    kept = origin_of(read_json(origin), str(origin)) if origin.is_file() else None
+    return spec, bounds, kept
 
 
 def native_tensors(folder: Path) -> dict[str, StoredTensor]:

@@ -5,7 +5,6 @@ import os
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from girih.checkpoints.bind import Bound
 from girih.checkpoints.errors import FormatError
@@ -14,6 +13,7 @@ from girih.checkpoints.gguf import GGUF, read_gguf
 from girih.checkpoints.ggufs import bind_gguf, config_of
 from girih.checkpoints.hub import HUB_ID, fetch
 from girih.checkpoints.native import read_native
+from girih.checkpoints.origin import Origin
 from girih.checkpoints.stored import StoredTensor
 from girih.families import spec_from_config
 from girih.spec import Model, cost
@@ -34,8 +34,8 @@ class Source:
     bounds: tuple[Bound, ...]
     formats: dict[str, str]
     """The storage format of each canonical tensor."""
-    config: dict[str, Any] | None = None
-    """The config in the Hugging Face layout, where there is one."""
+    origin: Origin | None = None
+    """Its config in the Hugging Face layout, where it has one."""
     gguf: GGUF | None = None
     twins: tuple[tuple[StoredTensor, StoredTensor], ...] = ()
     """Stored tensors that the config says are equal."""
@@ -70,7 +70,7 @@ def open_source(
         spec=spec,
         bounds=tuple(bounds),
         formats=formats_of(bounds),
-        config=config,
+        origin=Origin(config),
         gguf=header,
     )
 
@@ -78,12 +78,13 @@ def open_source(
 def open_folder(path: Path, label: str, ignore: Collection[str], weights: bool) -> Source:
     """A girih folder or a Hugging Face folder."""
     if (path / "spec.json").is_file():
-        spec, bounds, config = read_native(path, ignore)
+        spec, bounds, origin = read_native(path, ignore)
         twins: list[tuple[StoredTensor, StoredTensor]] = []
         kind, formats = "girih", formats_of(bounds)
     else:
-        spec, bounds, config, twins = read_folder(path, ignore, weights)
+        spec, bounds, origin, twins = read_folder(path, ignore, weights)
         kind = "huggingface"
+        config = origin.config
         written = str(config.get("dtype") or config.get("torch_dtype") or "float32")
         formats = formats_of(bounds) if bounds else dict.fromkeys(spec.tensors(), written)
     return Source(
@@ -93,7 +94,7 @@ def open_folder(path: Path, label: str, ignore: Collection[str], weights: bool) 
         spec=spec,
         bounds=tuple(bounds),
         formats=formats,
-        config=config,
+        origin=origin,
         twins=tuple(twins),
     )
 

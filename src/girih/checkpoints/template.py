@@ -26,6 +26,7 @@ _START_SECONDS = 30.0
 _RENDER_SECONDS = 4.0
 _SOURCE = 1 << 20  # characters of a template
 _REPLY = 1 << 28  # bytes of a reply: 2^24 characters, escaped at worst twelve bytes each
+_REASONING = ("reasoning_content", "thinking", "reasoning")
 
 
 class ChatTemplate:
@@ -57,7 +58,7 @@ class ChatTemplate:
             "tools": None,
             "documents": None,
             **variables,
-            "messages": list(messages),
+            "messages": [_with_reasoning(message) for message in messages],
             "add_generation_prompt": add_generation_prompt,
         }
         reply = _child.ask(_request({"source": self.source, "variables": values}))
@@ -72,6 +73,17 @@ class ChatTemplate:
     def close(self) -> None:
         """Ends the shared child; the next render of any template starts another."""
         _child.close()
+
+
+def _with_reasoning(message: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A message whose reasoning has every name that templates look for, as in `transformers`."""
+    if not isinstance(message, Mapping):
+        raise ValueError(f"a chat message is a mapping, not {type(message).__name__}")
+    found = (message.get(name) for name in _REASONING)
+    reasoning = next((text for text in found if text is not None), None)
+    if reasoning is None:
+        return message
+    return {"thinking": reasoning, **message, "reasoning_content": reasoning}
 
 
 class _DiedError(Exception):

@@ -45,6 +45,7 @@ def _tojson(
     separators: Any = None,
     sort_keys: bool = False,
 ) -> str:
+    """JSON as `json.dumps` writes it. The engine hands a lone 1.0 over as 1, a list of it whole."""
     return json.dumps(
         value,
         ensure_ascii=ensure_ascii,

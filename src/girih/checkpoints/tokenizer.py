@@ -9,6 +9,7 @@ import codecs
 import json
 import shutil
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import tokenizers
 
 from girih.checkpoints import tokenizer_folder, tokenizer_gguf
 from girih.checkpoints.errors import FormatError
-from girih.checkpoints.tokenizer_parts import Described, byte_characters, ends_processor
+from girih.checkpoints.tokenizer_parts import Described, byte_characters
 
 _BYTES = byte_characters()
 _SPACE = "\u2581"  # how SentencePiece writes a space
@@ -33,7 +34,7 @@ class Tokenizer:
         self._described = described
         self._inner = _build(described, where)
         added = self._inner.get_added_tokens_decoder()
-        self._added = {number: (token.content, token.special) for number, token in added.items()}
+        self._special = frozenset(number for number, token in added.items() if token.special)
         self.bos = self._id(described.bos)
         self.eos = self._id(described.eos)
         ends = frozenset() if self.eos is None else {self.eos}
@@ -125,13 +126,12 @@ class Tokenizer:
 
     def _piece(self, number: int, skip_special: bool) -> bytes:
         """The bytes an id adds to a text; a decoder that is not bytes in a row has none."""
-        text, special = self._added.get(number, ("", False))
-        if skip_special and special:
+        if skip_special and number in self._special:
             return b""
         if number not in self._cache:
-            known = text or (self._inner.id_to_token(number) if number >= 0 else None) or ""
+            text = self._inner.id_to_token(number) if 0 <= number < self.vocab_size else None
             assert self._bytelike is not None
-            self._cache[number] = self._bytelike(known)
+            self._cache[number] = self._bytelike(text or "")
         return self._cache[number]
 
     def _decode_whole(self, ids: list[int], skip_special: bool) -> str:
@@ -184,21 +184,7 @@ def _build(described: Described, where: str) -> tokenizers.Tokenizer:
     """The `tokenizers` pipeline; a document it cannot read is one clear line."""
     try:
         inner = tokenizers.Tokenizer.from_str(described.document)
-        known = {token.content for token in inner.get_added_tokens_decoder().values()}
-        inner.add_tokens(
-            [
-                tokenizers.AddedToken(text, special=special, normalized=not special)
-                for text, special in described.more
-                if text not in known
-            ]
-        )
-        if described.ends is not None:
-            document = json.loads(inner.to_str())
-            document["post_processor"] = ends_processor(
-                _end(inner, described.bos, described.ends[0]),
-                _end(inner, described.eos, described.ends[1]),
-            )
-            inner = tokenizers.Tokenizer.from_str(json.dumps(document))
+        inner.add_tokens([tokenizers.AddedToken(**asdict(token)) for token in described.more])
     except BaseException as error:  # a panic of the library is a BaseException
         if isinstance(error, KeyboardInterrupt | SystemExit | MemoryError):
             raise
@@ -207,13 +193,6 @@ def _build(described: Described, where: str) -> tokenizers.Tokenizer:
     inner.no_truncation()
     inner.no_padding()
     return inner
-
-
-def _end(
-    inner: tokenizers.Tokenizer, token: int | str | None, wanted: bool
-) -> tuple[str, int] | None:
-    number = inner.token_to_id(token) if wanted and isinstance(token, str) else None
-    return None if number is None else (str(token), number)
 
 
 def _style(decoder: Any) -> tuple[Callable[[str], bytes], bool] | None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from girih.checkpoints.errors import FormatError
-from girih.checkpoints.tokenizer_parts import Described
+from girih.checkpoints.tokenizer_parts import AddedToken, Described
 
 # What belongs to a tokenizer and is copied with it.
 _FILES = (
@@ -34,14 +34,12 @@ def describe(folder: Path) -> Described:
         hint = f" ({other} alone is not read)" if other else ""
         raise FormatError(f"{folder}: there is no tokenizer.json{hint}")
     document = _text(path)
-    _object(path, document)
     config = _read(folder / "tokenizer_config.json")
     named = _named(config, folder / "tokenizer_config.json")
     for key, text in _named(
         _read(folder / "special_tokens_map.json"), folder / "special_tokens_map.json"
     ).items():
         named.setdefault(key, text)
-    says = "add_bos_token" in config or "add_eos_token" in config
     return Described(
         document=document,
         bos=named.get("bos_token"),
@@ -49,10 +47,7 @@ def describe(folder: Path) -> Described:
         stop_ids=_stops(folder),
         tokens=named,
         chat_template=_template(folder, config),
-        more=_more(config, named, folder / "tokenizer_config.json"),
-        ends=(bool(config.get("add_bos_token")), bool(config.get("add_eos_token")))
-        if says
-        else None,
+        more=_more(_object(path, document), config, named, folder / "tokenizer_config.json"),
         folder=folder,
         files=tuple(name for name in _FILES if (folder / name).is_file()),
     )
@@ -99,23 +94,38 @@ def _named(config: Mapping[str, Any], path: Path) -> dict[str, str]:
 
 
 def _more(
-    config: Mapping[str, Any], named: Mapping[str, str], path: Path
-) -> tuple[tuple[str, bool], ...]:
+    document: Mapping[str, Any], config: Mapping[str, Any], named: Mapping[str, str], path: Path
+) -> tuple[AddedToken, ...]:
+    """What `transformers` adds to a tokenizer.json: the tokens the configuration describes."""
     decoder = config.get("added_tokens_decoder") or {}
     if not isinstance(decoder, dict) or not all(key.isdecimal() for key in decoder):
         raise FormatError(f"{path}: added_tokens_decoder does not map ids to tokens")
-    special = set(named.values())
-    more: dict[str, bool] = {}
+    more: dict[str, AddedToken] = {}
     for key in sorted(decoder, key=int):
-        token = decoder[key]
-        text = _content(token, f"{path}: added_tokens_decoder[{key}]")
-        more[text] = text in special or bool(isinstance(token, dict) and token.get("special"))
-    for text in named.values():
-        more.setdefault(text, True)
+        what = f"{path}: added_tokens_decoder[{key}]"
+        text, flags = _content(decoder[key], what), _flags(decoder[key], what)
+        more[text] = AddedToken(content=text, **flags)
     extra = config.get("extra_special_tokens", config.get("additional_special_tokens")) or []
+    texts = list(named.values())
     for token in extra.values() if isinstance(extra, dict) else extra:
-        more.setdefault(_content(token, f"{path}: extra_special_tokens"), True)
-    return tuple(more.items())
+        texts.append(_content(token, f"{path}: extra_special_tokens"))
+    rows = document.get("added_tokens") or []
+    known = {row.get("content") for row in rows if isinstance(row, dict)}
+    for text in texts:
+        if text not in known:
+            more.setdefault(text, AddedToken(content=text))
+    return tuple(more.values())
+
+
+def _flags(token: object, what: str) -> dict[str, bool]:
+    row = token if isinstance(token, dict) else {}
+    names = ("single_word", "lstrip", "rstrip", "normalized", "special")
+    flags = {name: row[name] for name in names if name in row}
+    if not all(isinstance(flag, bool) for flag in flags.values()):
+        raise FormatError(f"{what} has a flag that is neither true nor false")
+    flags.setdefault("special", False)
+    flags.setdefault("normalized", not flags["special"])
+    return flags
 
 
 def _stops(folder: Path) -> frozenset[int]:

@@ -7,10 +7,22 @@ from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AddedToken:
+    """A token taken out of a text before anything else; the flags are those of `tokenizers`."""
+
+    content: str
+    single_word: bool = False
+    lstrip: bool = False
+    rstrip: bool = False
+    normalized: bool = False
+    special: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Described:
     """A tokenizer before it is built: `document` is the text of a tokenizer.json.
 
-    `more` are tokens its neighbours add; `folder` and `files` say where it was read, None for GGUF.
+    `more` are tokens its neighbours add or change; `folder` and `files` are where it was read.
     """
 
     document: str
@@ -19,8 +31,7 @@ class Described:
     stop_ids: frozenset[int]
     tokens: dict[str, str]  # bos_token, eos_token, unk_token ... as text
     chat_template: str | None
-    more: tuple[tuple[str, bool], ...] = ()  # (text, is it special)
-    ends: tuple[bool, bool] | None = None  # whether bos and eos are added, when a neighbour says so
+    more: tuple[AddedToken, ...] = ()
     folder: Path | None = None
     files: tuple[str, ...] = ()
 

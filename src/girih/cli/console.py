@@ -21,12 +21,14 @@ def prepare() -> None:
             stream.reconfigure(errors="replace")
 
 
-def settle() -> None:
+def settle() -> bool:
     """Write out what is pending; where that fails, keep the interpreter from trying again."""
     try:
         sys.stdout.flush()
     except OSError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return False
+    return True
 
 
 def say(text: str, end: str = "\n") -> None:

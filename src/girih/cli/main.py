@@ -49,8 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             traceback.print_exc()
         warn(f"girih: {reason(error)}")
         code = FAILED
-    settle()
-    return code
+    return code if settle() else code or FAILED
 
 
 def dispatch(arguments: list[str]) -> int:

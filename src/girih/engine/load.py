@@ -10,7 +10,7 @@ from girih.checkpoints.errors import FormatError
 from girih.checkpoints.mapped import map_tensor
 from girih.checkpoints.maps import Value, canonical_tensors
 from girih.checkpoints.source import Source, open_source
-from girih.checkpoints.tokenizer import Tokenizer
+from girih.checkpoints.text import tokenizer_of
 from girih.engine.model import Model
 from girih.kernels.packed import Packed
 from girih.nn.build import allocate, fill
@@ -84,12 +84,3 @@ def counted(
 def plain(value: Value) -> torch.Tensor:
     """A stored tensor's values."""
     return value.unpack() if isinstance(value, Packed) else value
-
-
-def tokenizer_of(source: Source) -> Tokenizer | None:
-    """The tokenizer that comes with a checkpoint; None where there is none."""
-    if source.gguf is not None:
-        has = "tokenizer.ggml.tokens" in source.gguf.metadata
-        return Tokenizer.from_gguf(source.gguf.metadata) if has else None
-    has = (source.path / "tokenizer.json").is_file()
-    return Tokenizer.from_folder(source.path) if has else None

@@ -23,7 +23,7 @@ NAMES: Names = {
     **{f"decoder.norm.{kind}": f"transformer.ln_f.{kind}" for kind in ("weight", "bias")},
     "decoder.head.weight": "lm_head.weight",
 }
-PREFIX = "transformer."
+ARCHITECTURE, PREFIX = "GPT2LMHeadModel", "transformer."
 IGNORED = (r"(transformer\.)?h\.\d+\.attn\.(masked_)?bias",)  # the causal mask kept as a buffer
 GGUF_NAMES: Names = {
     **GGUF,

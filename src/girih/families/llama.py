@@ -5,6 +5,7 @@ from girih.families.names import INTERLEAVED, LLAMA
 from girih.families.parts import llama_like
 from girih.spec import Model
 
+ARCHITECTURE = "LlamaForCausalLM"
 NAMES = LLAMA
 GGUF_NAMES = INTERLEAVED
 

@@ -5,6 +5,7 @@ from girih.families.names import INTERLEAVED, LLAMA
 from girih.families.parts import full_layers, llama_like, no_window
 from girih.spec import Model
 
+ARCHITECTURE = "MistralForCausalLM"
 NAMES = LLAMA
 GGUF_NAMES = INTERLEAVED
 

@@ -5,6 +5,7 @@ from girih.families.names import GGUF, LLAMA
 from girih.families.parts import full_layers, llama_like, no_window
 from girih.spec import Model
 
+ARCHITECTURE = "Qwen3ForCausalLM"
 NAMES = LLAMA
 GGUF_NAMES = GGUF
 

@@ -87,7 +87,7 @@ class Node:
     """The word for such a node in error messages and drawings."""
 
     def __post_init__(self) -> None:
-        for name, hint in hints(type(self)).items():
+        for name, hint in hints(type(self)).items():  # type: ignore[arg-type]
             value = fitted(getattr(self, name), hint)
             if isinstance(value, Misfit):
                 raise SpecError(f"{name}: {value.reason}")

@@ -1,0 +1,96 @@
+"""Tiny specs, a row for each mixer and feature; every generic test runs on every row."""
+
+from dataclasses import replace
+
+from girih.spec import (
+    MLP,
+    Attention,
+    Branch,
+    FrequencyFactors,
+    Full,
+    Head,
+    Layer,
+    LayerNorm,
+    Learned,
+    LinearScaling,
+    Llama3Scaling,
+    Model,
+    RMSNorm,
+    Rope,
+    Stack,
+    Tokens,
+)
+
+DIM, VOCAB, CONTEXT = 24, 61, 96
+NORM = RMSNorm(eps=1e-5)
+GQA = Attention(heads=6, kv_heads=2, head_dim=8, position=Rope(width=8, theta=100.0))
+GATED = MLP(hidden=40, activation="silu")
+
+
+def decoder(attention=GQA, mlp=GATED, norm=NORM, position=None, tied=False, layers=2, post=None):
+    """A tiny decoder of equal layers."""
+    layer = Layer(
+        branches=(
+            Branch(name="attn", pre=norm, mixer=attention, post=post),
+            Branch(name="mlp", pre=norm, mixer=mlp, post=post),
+        )
+    )
+    stack = Stack(
+        name="decoder",
+        dim=DIM,
+        input=Tokens(vocab=VOCAB, position=position),
+        layers=(layer,) * layers,
+        norm=norm,
+        head=Head(tied=tied),
+        context=CONTEXT,
+    )
+    return Model(stacks=(stack,))
+
+
+def scaled(scaling):
+    """Grouped attention whose rotary frequencies are scaled."""
+    return replace(GQA, position=Rope(width=8, theta=100.0, scaling=scaling))
+
+
+def mixed():
+    """A stack whose layers differ, with a branch that has neither norm."""
+    plain = Layer(branches=(Branch(name="mlp", mixer=MLP(hidden=16, activation="relu")),))
+    stack = decoder().stacks[0]
+    layers = (stack.layers[0], plain, stack.layers[0], plain, plain)
+    return Model(stacks=(replace(stack, layers=layers),))
+
+
+SPECS = {
+    "gqa": decoder(),
+    "mha": decoder(replace(GQA, kv_heads=6)),
+    "mqa": decoder(replace(GQA, kv_heads=1)),
+    "tied": decoder(tied=True),
+    "no-position": decoder(replace(GQA, position=None)),
+    "partial-rope": decoder(replace(GQA, position=Rope(width=4, theta=100.0))),
+    "linear-rope": decoder(scaled(LinearScaling(factor=2.5))),
+    "llama3-rope": decoder(
+        scaled(
+            Llama3Scaling(
+                factor=8.0, low_freq_factor=1.0, high_freq_factor=4.0, original_context=32
+            )
+        )
+    ),
+    "factor-rope": decoder(scaled(FrequencyFactors(factors=(1.0, 1.5, 2.0, 8.0)))),
+    "head-norm": decoder(replace(GQA, head_norm=RMSNorm(eps=1e-3))),
+    "biases": decoder(replace(GQA, biases=("q", "k", "v", "o")), replace(GATED, biased=True)),
+    "q-bias": decoder(replace(GQA, biases=("q",))),
+    "learned": decoder(
+        replace(GQA, position=None, kv_heads=6),
+        MLP(hidden=40, activation="gelu_tanh", gated=False, biased=True),
+        LayerNorm(eps=1e-5),
+        Learned(length=CONTEXT),
+        tied=True,
+    ),
+    "gelu": decoder(mlp=MLP(hidden=40, activation="gelu", gated=False)),
+    "post-norm": decoder(post=RMSNorm(eps=1e-6)),
+    "head-dim": decoder(replace(GQA, head_dim=10, position=Rope(width=10, theta=50.0))),
+    "mixed": mixed(),
+}
+
+PURE = {"full": decoder(replace(GQA, mask=Full()))}
+"""Rows whose tokens see later ones: they run whole and keep no state."""

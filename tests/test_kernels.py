@@ -1,0 +1,115 @@
+"""Fast equals reference: outputs and gradients, odd sizes, fresh random inputs."""
+
+import pytest
+import torch
+
+from girih.kernels import reference, sdpa
+from girih.kernels.calls import AttentionCall
+from girih.kernels.dispatch import BACKENDS, choose
+
+SHAPES = [
+    # counts, remembered, heads, kv heads, width
+    ([1], [0], 1, 1, 2),
+    ([7], [0], 4, 4, 16),
+    ([13], [5], 6, 2, 10),
+    ([1], [31], 9, 3, 64),
+    ([3, 1, 8], [0, 12, 4], 8, 1, 24),
+    ([2, 2], [0, 0], 5, 5, 7),
+]
+
+
+def call(shape, seed, causal=True, dtype=torch.float32):
+    counts, remembered, heads, kv_heads, width = shape
+    made = torch.Generator().manual_seed(seed)
+
+    def draw(*size):
+        values = torch.randn(*size, generator=made, dtype=torch.float64) * 2
+        return values.to(dtype).requires_grad_()
+
+    keys = [n + past for n, past in zip(counts, remembered, strict=True)]
+    return AttentionCall(
+        q_THD=draw(sum(counts), heads, width),
+        k_KND=[draw(kv_heads, n, width) for n in keys],
+        v_KND=[draw(kv_heads, n, width) for n in keys],
+        counts=counts,
+        causal=causal,
+        scale=0.7 * width**-0.5,
+    )
+
+
+def leaves(asked):
+    return [asked.q_THD, *asked.k_KND, *asked.v_KND]
+
+
+def naive(asked):
+    """Attention by its definition, one query and one head at a time, in float64."""
+    out = torch.zeros(asked.q_THD.shape, dtype=torch.float64)
+    row = 0
+    for count, keys, values in zip(asked.counts, asked.k_KND, asked.v_KND, strict=True):
+        group = asked.q_THD.shape[1] // keys.shape[0]
+        for place in range(count):
+            seen = keys.shape[1] - count + place + 1 if asked.causal else keys.shape[1]
+            for head in range(asked.q_THD.shape[1]):
+                k, v = keys[head // group, :seen].double(), values[head // group, :seen].double()
+                scores = k @ asked.q_THD[row, head].double() * asked.scale
+                weights = (scores - scores.max()).exp()
+                out[row, head] = (weights / weights.sum()) @ v
+            row += 1
+    return out
+
+
+@pytest.mark.parametrize("causal", [True, False])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_the_reference_is_attention(shape, causal):
+    asked = call(shape, 3, causal)
+    with torch.no_grad():
+        assert torch.allclose(reference.attention(asked).double(), naive(asked), atol=2e-6)
+
+
+@pytest.mark.parametrize("causal", [True, False])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_sdpa_equals_the_reference_with_gradients(shape, causal):
+    ours, theirs = call(shape, 5, causal), call(shape, 5, causal, torch.float64)
+    assert sdpa.refuses("attention", ours) is None
+    weights = torch.randn(theirs.q_THD.shape, generator=torch.Generator().manual_seed(6))
+    fast, slow = sdpa.attention(ours), reference.attention(theirs)
+    assert torch.allclose(fast.double(), slow, atol=1e-5)
+    (fast * weights).sum().backward()
+    (slow * weights).sum().backward()
+    for mine, reference_leaf in zip(leaves(ours), leaves(theirs), strict=True):
+        assert torch.allclose(mine.grad.double(), reference_leaf.grad, atol=2e-4)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_sdpa_in_bfloat16(shape):
+    asked = call(shape, 7, dtype=torch.bfloat16)
+    with torch.no_grad():
+        gap = (sdpa.attention(asked).float() - reference.attention(asked).float()).abs().max()
+    assert float(gap) < 0.06
+
+
+def test_refusals_are_told_in_words():
+    asked = call(SHAPES[1], 1, dtype=torch.float64)
+    backend, refusals = choose("attention", asked, exact=False)
+    assert backend is reference
+    assert [(r.backend, r.reason) for r in refusals] == [
+        ("sdpa", "float64 is not one of its fused dtypes")
+    ]
+    exact = choose("attention", call(SHAPES[1], 1), exact=True)
+    assert exact[0] is reference and exact[1][0].reason == "the plan is exact"
+    assert choose("attention", call(SHAPES[1], 1), exact=False)[0] is sdpa
+    assert all(backends[-1] is reference for backends in BACKENDS.values())
+
+
+def test_norms_and_rotation_against_torch():
+    made = torch.Generator().manual_seed(2)
+    x, w, b = (torch.randn(*size, generator=made) for size in ((5, 12), (12,), (12,)))
+    rms = torch.nn.functional.rms_norm(x, (12,), w, 1e-3)
+    assert torch.allclose(reference.rms_norm(x, w, 1e-3), rms, atol=1e-6)
+    layer = torch.nn.functional.layer_norm(x, (12,), w, b, 1e-3)
+    assert torch.allclose(reference.layer_norm(x, w, b, 1e-3), layer, atol=1e-6)
+    angles = torch.randn(5, 3, generator=made)
+    turned = reference.rotate(x.view(5, 1, 12), angles.cos(), angles.sin()).view(5, 12)
+    pairs = torch.complex(x[:, :3], x[:, 3:6]) * torch.polar(torch.ones(5, 3), angles)
+    expected = torch.cat([pairs.real, pairs.imag, x[:, 6:]], dim=-1)
+    assert torch.allclose(turned, expected, atol=1e-6)

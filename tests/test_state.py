@@ -1,0 +1,162 @@
+"""State equivalence: every way of feeding the same tokens gives the same logits."""
+
+import pytest
+import torch
+
+from draw import distance, redraw
+from girih.nn.build import build
+from girih.state.dense import DenseState
+from girih.state.step import step_of
+from specs import PURE, SPECS, VOCAB
+
+LENGTH = 37
+SAME = 1e-5
+
+
+def tokens(count, seed=0):
+    return torch.randint(VOCAB, (count,), generator=torch.Generator().manual_seed(seed)).tolist()
+
+
+def redrawn(spec, plan="exact"):
+    module = build(spec, plan)
+    redraw(module.named_parameters(), torch.Generator().manual_seed(1))
+    return module.eval()
+
+
+def poisoned(spec, sequences, capacity):
+    """A state whose memory is NaN until it is written."""
+    state = DenseState(spec.state(), sequences=sequences, capacity=capacity)
+    for block in state.blocks.values():
+        block.fill_(torch.nan)
+    return state
+
+
+def feed(module, state, parts, rows=None):
+    """One step over parts of several sequences; the logits of each."""
+    step = step_of(parts, state=state, rows=rows)
+    logits = module(step)
+    state.advance(step)
+    return logits.split([len(part) for part in parts])
+
+
+def fed(module, state, ids, sizes, row=0):
+    """One sequence fed in parts of these sizes (the last repeats); all its logits."""
+    out, start, sizes = [], 0, list(sizes)
+    while start < len(ids):
+        size = sizes.pop(0) if len(sizes) > 1 else sizes[0]
+        out += feed(module, state, [ids[start : start + size]], [row])
+        start += size
+    return torch.cat(out)
+
+
+@pytest.fixture(params=SPECS)
+def case(request):
+    spec = SPECS[request.param]
+    module, ids = redrawn(spec), tokens(LENGTH)
+    with torch.inference_mode():
+        yield spec, module, ids, module(step_of([ids]))
+
+
+@pytest.mark.parametrize("sizes", [(37,), (1,), (5, 1, 7, 11), (36, 1), (1, 36), (2, 3)])
+def test_chunks_equal_the_whole(case, sizes):
+    spec, module, ids, whole = case
+    assert distance(fed(module, poisoned(spec, 1, LENGTH), ids, sizes), whole) <= SAME
+
+
+def test_packing_with_strangers_changes_nothing(case):
+    spec, module, ids, whole = case
+    others = [tokens(9, 1), tokens(23, 2)]
+    pure = module(step_of([others[0], ids, others[1]]))
+    assert distance(pure[9 : 9 + LENGTH], whole) <= SAME
+    state = poisoned(spec, 4, LENGTH + 5)
+    first = feed(module, state, [others[0], ids[:20], others[1]], [3, 1, 0])[1]
+    second = feed(module, state, [ids[20:21], tokens(1, 3)], [1, 0])[0]
+    third = feed(module, state, [tokens(4, 4), ids[21:]], [3, 1])[1]
+    assert distance(torch.cat([first, second, third]), whole) <= SAME
+
+
+def test_rewinding_to_a_mark_forgets(case):
+    spec, module, ids, whole = case
+    state = poisoned(spec, 1, LENGTH + 20)
+    first = feed(module, state, [ids[:13]])[0]
+    mark = state.mark(0)
+    feed(module, state, [tokens(19, 5)])
+    state.rewind(mark)
+    again = fed(module, state, ids[13:], (3, 7))
+    assert distance(torch.cat([first, again]), whole) <= SAME
+
+
+def test_a_step_that_failed_can_be_repeated(case):
+    spec, module, ids, whole = case
+    state = poisoned(spec, 1, LENGTH)
+    first = feed(module, state, [ids[:13]])[0]
+    module(step_of([tokens(9, 6)], state=state))  # never counted by advance
+    rest = feed(module, state, [ids[13:]])[0]
+    assert distance(torch.cat([first, rest]), whole) <= SAME
+
+
+def test_a_fork_shares_its_prefix_and_nothing_else(case):
+    spec, module, ids, whole = case
+    state = poisoned(spec, 2, LENGTH + 20)
+    first = feed(module, state, [ids[:13]], [1])[0]
+    state.fork(1, 0)
+    feed(module, state, [tokens(20, 7)], [1])
+    rest = fed(module, state, ids[13:], (4, 9), row=0)
+    assert distance(torch.cat([first, rest]), whole) <= SAME
+
+
+def test_an_evicted_row_and_a_grown_state_start_clean(case):
+    spec, module, ids, whole = case
+    state = poisoned(spec, 2, 20)
+    feed(module, state, [tokens(17, 8)], [0])
+    state.evict(0)
+    first = feed(module, state, [ids[:13]], [0])[0]
+    grown = state.grown(LENGTH)
+    for key, block in grown.blocks.items():
+        block[:, :, 13:] = torch.nan
+        assert block.shape[2] == LENGTH, key
+    rest = fed(module, grown, ids[13:], (8,))
+    assert distance(torch.cat([first, rest]), whole) <= SAME
+
+
+@pytest.mark.parametrize("name", PURE)
+def test_full_masks_are_packed_without_mixing(name):
+    module, ids = redrawn(PURE[name]), tokens(LENGTH)
+    with torch.inference_mode():
+        whole = module(step_of([ids]))
+        packed = module(step_of([tokens(9, 1), ids]))[9:]
+        changed = module(step_of([[*ids[:-1], (ids[-1] + 1) % VOCAB]]))
+    assert distance(packed, whole) <= SAME
+    assert distance(changed[0], whole[0]) > 1e-3, "the first token does not see the last"
+
+
+def test_a_causal_token_does_not_see_later_ones(case):
+    _, module, ids, whole = case
+    changed = module(step_of([[*ids[:-1], (ids[-1] + 1) % VOCAB]]))
+    assert torch.equal(changed[:-1], whole[:-1])
+
+
+def test_marks_end_with_what_they_marked():
+    state = DenseState(SPECS["gqa"].state(), sequences=1, capacity=50)
+    module = redrawn(SPECS["gqa"])
+    feed(module, state, [tokens(5)])
+    early = state.mark(0)
+    feed(module, state, [tokens(5)])
+    late = state.mark(0)
+    state.rewind(early)
+    feed(module, state, [tokens(9)])
+    with pytest.raises(ValueError, match=r"cannot be rewound to token 10"):
+        state.rewind(late)
+    state.rewind(early)
+    assert state.positions(0) == 5
+    state.evict(0)
+    with pytest.raises(ValueError, match="no such mark"):
+        state.rewind(early)
+
+
+def test_a_step_beyond_the_capacity_says_so():
+    state = DenseState(SPECS["gqa"].state(), sequences=1, capacity=8)
+    module = redrawn(SPECS["gqa"])
+    with pytest.raises(ValueError, match="9 tokens are beyond the capacity of 8"):
+        feed(module, state, [tokens(9)])
+    feed(module, state, [tokens(8)])

