@@ -176,7 +176,11 @@ FUZZED = raw(
     (tensor("w", (32, 2), 2, 0), tensor("v", (3,), 0, 64), tensor("u", (2, 2), 30, 96)),
     104,
 )
-HEAD = len(FUZZED) - 104
+# No map of the fields: four bytes or eight from anywhere in the header after the magic.
+SPANS = [(at, at + width) for at in range(4, len(FUZZED) - 104) for width in (1, 4, 8)]
+NUMBERS = [0, 1, 7, 9, 32, 255, 2**16, 2**31, 2**32 - 1]
+WORDS = [struct.pack("<I", each) for each in NUMBERS]
+WORDS += [struct.pack("<Q", each) for each in [*NUMBERS, 2**40, 2**61, 2**63 - 1, 2**63, 2**64 - 1]]
 
 
 @settings(
@@ -186,7 +190,7 @@ HEAD = len(FUZZED) - 104
     database=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
-@given(data=mutated(FUZZED, HEAD))
+@given(data=mutated(FUZZED, SPANS, WORDS))
 @example(data=FUZZED)
 def test_a_damaged_file_is_refused_or_good(data: bytes, scratch: Path) -> None:
     scratch.write_bytes(data)

@@ -96,7 +96,6 @@ class _Child:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
-        self._owner = 0
 
     def ask(self, request: bytes) -> dict[str, str]:
         with self._lock:
@@ -126,15 +125,12 @@ class _Child:
             raise
 
     def _running(self) -> subprocess.Popen[bytes]:
-        if self._owner != os.getpid():
-            self._process = None  # after a fork it belongs to the parent
         if self._process is not None and self._process.poll() is None:
             return self._process
         self._end()
         found = importlib.util.find_spec("minijinja")
         if found is None or found.origin is None:
             raise ValueError("chat templates need the package minijinja: pip install minijinja")
-        self._owner = os.getpid()
         self._process = subprocess.Popen(
             [sys.executable, "-I", "-S", str(_CHILD), str(Path(found.origin).parent.parent)],
             stdin=subprocess.PIPE,
@@ -183,16 +179,27 @@ class _Child:
         value: dict[str, str] = json.loads(reply)
         return value
 
+    def forget(self) -> None:
+        """After a fork: the child, and a lock some thread may have held, belong to the parent."""
+        self._lock = threading.Lock()
+        process, self._process = self._process, None
+        if process is not None:
+            process.returncode = 0  # not ours to wait for
+            _close_pipes(process)
+
     def _end(self) -> None:
         process, self._process = self._process, None
-        if process is None or self._owner != os.getpid():
-            return
-        process.kill()
-        process.wait()
-        for pipe in (process.stdin, process.stdout):
-            if pipe is not None:
-                with contextlib.suppress(OSError):  # a pipe to a dead process
-                    pipe.close()
+        if process is not None:
+            process.kill()
+            process.wait()
+            _close_pipes(process)
+
+
+def _close_pipes(process: subprocess.Popen[bytes]) -> None:
+    for pipe in (process.stdin, process.stdout):
+        if pipe is not None:
+            with contextlib.suppress(OSError):  # a pipe to a dead process
+                pipe.close()
 
 
 def _write(pipe: IO[bytes], data: memoryview) -> memoryview:
@@ -228,3 +235,4 @@ def _one_line(text: str, limit: int = 500) -> str:
 
 _child = _Child()
 atexit.register(_child.close)
+os.register_at_fork(after_in_child=_child.forget)

@@ -1,0 +1,182 @@
+"""Parity with the reference library, through the real loader, with mutants and the way back."""
+
+import json
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+import girih
+from draw import distance
+from families import ROWS
+from girih.checkpoints.maps import canonical_tensors
+from girih.checkpoints.source import open_source
+from girih.engine.model import Model
+from girih.kernels import reference
+from girih.nn.attention import Attention
+from girih.nn.build import allocate, fill
+from girih.plan import Plan
+from girih.spec import cost
+from oracle import PROMPTS, TOLERANCE, reference_greedy, reference_logits, reference_model
+
+MISS = 100
+
+
+@pytest.fixture(scope="module", params=ROWS)
+def case(request, tmp_path_factory):
+    row = ROWS[request.param]
+    folder = tmp_path_factory.mktemp(request.param)
+    model = reference_model(row)
+    model.save_pretrained(folder)
+    return row, folder, model, reference_logits(model)
+
+
+def worst(ours, theirs):
+    return max(distance(mine, other) for mine, other in zip(ours, theirs, strict=True))
+
+
+def test_logits_agree(case):
+    _, folder, _, expected = case
+    assert worst(girih.load(folder, "exact").logits(PROMPTS), expected) <= TOLERANCE
+
+
+def test_greedy_tokens_agree(case):
+    _, folder, model, _ = case
+    expected, gaps = reference_greedy(model, PROMPTS[0], 24)
+    got = girih.load(folder, "exact").generate([PROMPTS[0]], max_tokens=24)[0].tokens
+    for ours, theirs, gap in zip(got, expected, gaps, strict=False):
+        if ours != theirs:
+            assert gap <= 10 * TOLERANCE
+            break
+    else:
+        assert len(got) == 24 or expected[len(got)] == 2, "ended without an end token"
+
+
+def late_norm(self, x_TM, step):
+    """Attention with the head norm on the wrong side of the rotation."""
+    norms, self.q_norm = (self.q_norm, self.k_norm), None
+    kept = reference.rotate
+
+    def rotated(x_THD, cos_TR, sin_TR):
+        turned = kept(x_THD, cos_TR, sin_TR)
+        return norms[0 if x_THD.shape[1] == self.node.heads else 1](turned)
+
+    reference.rotate = rotated
+    try:
+        return Attention.plain_forward(self, x_TM, step)
+    finally:
+        reference.rotate, self.q_norm = kept, norms[0]
+
+
+def test_mutants_are_noticed(case, monkeypatch):
+    row, folder, _, expected = case
+    source = open_source(folder)
+    monkeypatch.setattr(Attention, "plain_forward", Attention.forward, raising=False)
+    for name, mutant in row.mutants.items():
+        spec = mutant.spec(source.spec)
+        module = allocate(spec, Plan(mode="exact", device="cpu"), "meta")
+        wanted = spec.tensors()
+        pairs = (
+            (key, mutant.weights(key, value).contiguous())
+            for key, value in canonical_tensors(list(source.bounds))
+            if key in wanted
+        )
+        fill(module, pairs, "cpu")
+        with monkeypatch.context() as patch:
+            if mutant.late_norm:
+                patch.setattr(Attention, "forward", late_norm)
+            got = worst(Model(module).logits(PROMPTS), expected)
+        assert got >= MISS * TOLERANCE, f"{name} misses by only {got:.2g}"
+
+
+def test_the_way_back_changes_nothing(case, tmp_path):
+    _, folder, _, expected = case
+    girih.convert(folder, tmp_path / "ours", to="girih")
+    assert worst(girih.load(tmp_path / "ours", "exact").logits(PROMPTS), expected) <= TOLERANCE
+    girih.convert(tmp_path / "ours", tmp_path / "back")
+    before, after = (load_file(f / "model.safetensors") for f in (folder, tmp_path / "back"))
+    assert before.keys() == after.keys()
+    for name, value in before.items():
+        assert value.dtype == after[name].dtype and torch.equal(value, after[name]), name
+    one, other = (json.loads((f / "config.json").read_text()) for f in (folder, tmp_path / "back"))
+    assert one == other
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_dtypes_survive_the_way_back(dtype, tmp_path):
+    model = reference_model(ROWS["gpt2"]).to(getattr(torch, dtype))
+    model.save_pretrained(tmp_path / "there")
+    girih.convert(tmp_path / "there", tmp_path / "ours", to="girih")
+    girih.convert(tmp_path / "ours", tmp_path / "back")
+    before, after = (load_file(tmp_path / f / "model.safetensors") for f in ("there", "back"))
+    assert before.keys() == after.keys()
+    for name, value in before.items():
+        assert value.dtype == after[name].dtype and torch.equal(value, after[name]), name
+
+
+def test_transformers_reads_what_we_write(case, tmp_path):
+    row, folder, model, expected = case
+    girih.convert(folder, tmp_path / "ours", to="huggingface")
+    again = type(model).from_pretrained(tmp_path / "ours")
+    assert worst(reference_logits(again), expected) == 0
+
+
+def test_parameters_are_those_of_the_reference(case):
+    _, folder, model, _ = case
+    assert cost(girih.spec_of(folder)).parameters == model.num_parameters()
+
+
+def test_fast_is_near_exact(case):
+    _, folder, _, expected = case
+    fast = girih.load(folder, "fast").logits(PROMPTS)
+    assert worst(fast, expected) < 0.25
+    assert worst(girih.load(folder, girih.Plan(dtype="float32")).logits(PROMPTS), expected) <= 1e-4
+
+
+def test_shards_are_read(tmp_path):
+    model = reference_model(ROWS["llama"])
+    model.save_pretrained(tmp_path, max_shard_size="40KB")
+    assert len(list(tmp_path.glob("*.safetensors"))) > 2
+    got = girih.load(tmp_path, "exact").logits(PROMPTS)
+    assert worst(got, reference_logits(model)) <= TOLERANCE
+
+
+def test_both_spellings_of_rope_are_read(tmp_path):
+    reference_model(ROWS["llama-3"]).save_pretrained(tmp_path)
+    path = tmp_path / "config.json"
+    config = json.loads(path.read_text())
+    joined = girih.spec_of(tmp_path)
+    settings = config.pop("rope_parameters")
+    config |= {"rope_theta": settings.pop("rope_theta"), "rope_scaling": settings}
+    path.write_text(json.dumps(config))
+    assert girih.spec_of(tmp_path) == joined
+    config["rope_scaling"]["type"] = config["rope_scaling"].pop("rope_type")
+    path.write_text(json.dumps(config))
+    assert girih.spec_of(tmp_path) == joined
+
+
+def test_a_gpt2_folder_without_its_prefix(tmp_path):
+    model = reference_model(ROWS["gpt2"])
+    model.save_pretrained(tmp_path)
+    path = tmp_path / "model.safetensors"
+    tensors = {k.removeprefix("transformer."): v for k, v in load_file(path).items()}
+    tensors["h.0.attn.bias"] = torch.ones(1, 1, 128, 128)
+    save_file(tensors, path)
+    got = girih.load(tmp_path, "exact").logits(PROMPTS)
+    assert worst(got, reference_logits(model)) <= TOLERANCE
+
+
+def test_a_copy_of_a_tied_head(tmp_path):
+    model = reference_model(ROWS["llama-tied"])
+    model.save_pretrained(tmp_path / "there")
+    path = tmp_path / "there" / "model.safetensors"
+    tensors = load_file(path)
+    tensors["lm_head.weight"] = tensors["model.embed_tokens.weight"].clone()
+    save_file(tensors, path)
+    girih.convert(tmp_path / "there", tmp_path / "ours", to="girih")
+    girih.convert(tmp_path / "ours", tmp_path / "back")
+    assert load_file(tmp_path / "back" / "model.safetensors").keys() == tensors.keys()
+    tensors["lm_head.weight"][3, 3] += 1
+    save_file(tensors, path)
+    with pytest.raises(ValueError, match=r"lm_head\.weight differs from model\.embed_tokens"):
+        girih.load(tmp_path / "there")
