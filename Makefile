@@ -27,7 +27,7 @@ test: $(VENV)/.test ## run every test (WORKERS processes)
 lint: $(VENV)/.test ## check the format, the lint rules and the types
 	@$(BIN)/python -m ruff format --check --quiet . || \
 		{ echo "lint: the files above need 'make format'" >&2; exit 1; }
-	@$(BIN)/python -m ruff check --quiet .
+	@$(BIN)/python -m ruff check --quiet --output-format concise .
 	@$(BIN)/python -m mypy --no-error-summary
 	@echo "lint: clean"
 

@@ -250,7 +250,8 @@ FUZZED = raw(
     30,
 )
 BODY = FUZZED[8:-30]
-SPANS = [(8 + match.start(), 8 + match.end()) for match in re.finditer(rb'"[^"]*"|[0-9]+|.', BODY)]
+FIELDS = re.compile(rb'(?=("[^"]*"|[0-9]+|\[[^]]*\]))')
+SPANS = [(8 + match.start(1), 8 + match.end(1)) for match in FIELDS.finditer(BODY)]
 WORDS = [b"0", b"-1", b"2", b"16", b"1.0", b"9" * 20, b"null", b"NaN", b'"U8"', b'"F4"', b'""']
 WORDS += [b"[]", b"{}", b"[", b"}", b",", b" ", b"\n", b"\xff", b'"a.weight"', b'"shape"']
 

@@ -32,7 +32,7 @@ def expected(source: str, talk: list[dict[str, Any]], **variables: Any) -> str:
 
 
 # Template and talk that it refuses, or that jinja itself fails on.
-REFUSED = {("inst", "tools"), ("inst", "parts"), ("bracket tools", "parts"), ("lines", "parts")}
+REFUSED = {("inst", "tools"), ("inst", "parts"), ("bracket_tools", "parts"), ("lines", "parts")}
 
 
 @pytest.mark.parametrize("talk", TALKS)
@@ -88,9 +88,9 @@ DEEP = (
 LOOP = "{% for i in range(100000) %}"
 HOSTILE = {
     "loops": (LOOP * 3 + "x" + "{% endfor %}" * 3, "out of fuel"),
-    "doubling": (grown("ns.s + ns.s"), "too much memory"),
-    "doubling by ~": (grown("ns.s ~ ns.s"), "too much memory"),
-    "doubling by replace": (grown("ns.s.replace('a', 'aa')"), "too much"),
+    "doubling": (grown("ns.s + ns.s"), "too much memory|longer than"),
+    "doubling by ~": (grown("ns.s ~ ns.s"), "too much memory|longer than"),
+    "doubling by replace": (grown("ns.s.replace('a', 'aa')"), "too much|longer than"),
     "doubling a list": (grown("ns.s + ns.s", "[1]"), "too much|longer than"),
     "writing a deep list": (DEEP + "{{ ns.s }}", "too much|longer than"),
     "writing deep json": (DEEP + "{{ ns.s | tojson }}", "too much|longer than"),

@@ -39,8 +39,10 @@ def expand(names: Names, tensors: Mapping[str, Tensor]) -> list[tuple[tuple[str,
             if all(name in tensors for name in concrete):
                 made = Stored(how.name.format(index), how.transposed, how.interleaved)
                 out.append((concrete, made))
-    missing = set(tensors) - {name for concrete, _ in out for name in concrete}
+    named = [name for concrete, _ in out for name in concrete]
+    missing = set(tensors) - set(named)
     assert not missing, f"the family has no name for {sorted(missing)[:3]}"
+    assert len(named) == len(set(named)), "the family names a tensor twice"
     return out
 
 

@@ -1,11 +1,10 @@
 """GPT-2: learned positions, layer norms with biases, a plain MLP, matrices stored transposed."""
 
 from girih.families.config import Config
-from girih.families.names import GGUF, Names, Stored
+from girih.families.names import FUSED, QKV, Names, Stored
 from girih.families.parts import ACTIVATIONS, decoder
 from girih.spec import MLP, Attention, LayerNorm, Learned, Model, SpecError
 
-QKV = tuple(f"decoder.layers.{{}}.attn.{name}" for name in "qkv")
 LAYER, OURS = "transformer.h.{}", "decoder.layers.{}"
 NAMES: Names = {
     "decoder.embed.weight": "transformer.wte.weight",
@@ -25,11 +24,7 @@ NAMES: Names = {
 }
 ARCHITECTURE, PREFIX = "GPT2LMHeadModel", "transformer."
 IGNORED = (r"(transformer\.)?h\.\d+\.attn\.(masked_)?bias",)  # the causal mask kept as a buffer
-GGUF_NAMES: Names = {
-    **GGUF,
-    tuple(f"{n}.weight" for n in QKV): "blk.{}.attn_qkv.weight",
-    tuple(f"{n}.bias" for n in QKV): "blk.{}.attn_qkv.bias",
-}
+GGUF_NAMES = FUSED
 
 
 def spec(config: Config) -> Model:

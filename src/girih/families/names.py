@@ -91,3 +91,12 @@ INTERLEAVED: Names = {
     },
 }
 """The same for the architectures whose queries and keys llama.cpp stores permuted."""
+
+QKV = tuple(f"decoder.layers.{{}}.attn.{name}" for name in "qkv")
+
+FUSED: Names = {
+    **{key: value for key, value in GGUF.items() if not str(key).startswith(QKV)},
+    tuple(f"{name}.weight" for name in QKV): "blk.{}.attn_qkv.weight",
+    tuple(f"{name}.bias" for name in QKV): "blk.{}.attn_qkv.bias",
+}
+"""The same for the architectures whose queries, keys and values are one matrix."""
