@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, fields, replace
 
 import torch
 
-from girih.spec import MLP, Attention, LayerNorm, Model, RMSNorm, Rope, Tokens
+from girih.spec import MLP, Attention, LayerNorm, Model, RMSNorm, Rope
 from girih.spec.base import Node
 
 SIZE = dict(

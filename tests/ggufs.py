@@ -2,7 +2,9 @@
 
 import gguf
 
-ARCHS = {name: getattr(gguf.MODEL_ARCH, name.upper()) for name in ("llama", "qwen2", "qwen3", "gpt2")}
+ARCHS = {
+    name: getattr(gguf.MODEL_ARCH, name.upper()) for name in ("llama", "qwen2", "qwen3", "gpt2")
+}
 
 
 def permuted(weight, heads):
@@ -54,7 +56,11 @@ def write(path, row, model, kind="F32", extra=()):
             value = permuted(value, heads if "q_proj" in name else kv_heads)
         data = value.contiguous().float().numpy()
         wanted = gguf.GGMLQuantizationType[kind]
-        if kind != "F32" and data.ndim == 2 and data.shape[1] % gguf.GGML_QUANT_SIZES[wanted][0] == 0:
+        if (
+            kind != "F32"
+            and data.ndim == 2
+            and data.shape[1] % gguf.GGML_QUANT_SIZES[wanted][0] == 0
+        ):
             writer.add_tensor(stored, gguf.quants.quantize(data, wanted), raw_dtype=wanted)
         else:
             writer.add_tensor(stored, data)

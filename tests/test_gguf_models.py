@@ -13,8 +13,8 @@ from ggufs import write
 from girih.checkpoints.source import open_source
 from girih.engine.load import load
 from girih.families.gguf import config_from_gguf, llama3
-from girih.nn.build import canonical
 from girih.kernels.packed import Packed
+from girih.nn.build import canonical
 from girih.spec import FrequencyFactors, Llama3Scaling
 from oracle import PROMPTS, TOLERANCE, reference_logits, reference_model
 
@@ -164,4 +164,6 @@ def test_what_a_header_may_say():
     ):
         with pytest.raises(ValueError, match=message.replace(".", r"\.")):
             config_from_gguf(metadata(**{key: value}), shapes)
-    assert config_from_gguf(metadata(**{"llama.expert_count": 8}), shapes, ignore=["llama.expert_count"])
+    assert config_from_gguf(
+        metadata(**{"llama.expert_count": 8}), shapes, ignore=["llama.expert_count"]
+    )

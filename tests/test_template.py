@@ -196,6 +196,7 @@ def run(program: str) -> list[str]:
         capture_output=True,
         text=True,
         check=True,
+        timeout=60,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
     )
     assert done.stderr == ""
@@ -210,11 +211,13 @@ def test_the_child_ends_with_its_parent() -> None:
 
 def test_a_forked_process_starts_a_child_of_its_own() -> None:
     forked, kept = run(
+        "room._child._lock.acquire()\n"  # as another thread may have at that moment
         "if not (fork := os.fork()):\n"
         "    assert room.ChatTemplate('y').render([]) == 'y'\n"
         "    print(room._child._process.pid, flush=True)\n"
         "    room._child.close()\n"
         "    os._exit(0)\n"
+        "room._child._lock.release()\n"
         "assert os.waitstatus_to_exitcode(os.waitpid(fork, 0)[1]) == 0\n"
         "assert room.ChatTemplate('z').render([]) == 'z'\n"
         "assert room._child._process.pid == pid\n"

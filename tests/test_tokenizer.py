@@ -122,6 +122,33 @@ def test_bos_and_eos_stand_where_the_file_says() -> None:
     assert both.encode_chat(both.token(1) + "one two") == [1, *plain]
 
 
+def test_the_first_of_two_equal_merges_counts() -> None:
+    merges = BYTE_LEVEL["vocabulary"]["merges"]
+    plain = Tokenizer.from_gguf(byte_level())
+    twice = Tokenizer.from_gguf(byte_level(merges=merges + merges[:300]))
+    assert [twice.encode(text) for text in SOME] == [plain.encode(text) for text in SOME]
+
+
+def test_scores_and_not_places_say_what_merges_first() -> None:
+    vocabulary = PIECES["vocabulary"]
+    first = vocabulary["token_type"].index(1)
+    places = [*range(first), *reversed(range(first, len(vocabulary["tokens"])))]
+    moved = {
+        key: [vocabulary[key][place] for place in places]
+        for key in ("tokens", "scores", "token_type")
+    }
+    plain, other = Tokenizer.from_gguf(pieces()), Tokenizer.from_gguf(pieces(**moved))
+    for text in SOME:
+        assert [places[number] for number in other.encode(text)] == plain.encode(text)
+
+
+def test_what_a_user_defined_is_text_and_what_controls_is_not() -> None:
+    tokenizer = Tokenizer.from_gguf(byte_level())
+    ids = tokenizer.encode_chat("a<tool>b<|im_end|>c<|eot_id|>")
+    assert tokenizer.decode(ids) == "a<tool>bc"
+    assert tokenizer.decode(ids, skip_special=False) == "a<tool>b<|im_end|>c<|eot_id|>"
+
+
 def test_stop_ids_are_all_that_end_a_turn() -> None:
     names = [*BYTE_LEVEL["vocabulary"]["tokens"][:-3], "<|end|>", "<|call|>", "<end_of_turn>"]
     last = len(names) - 1
@@ -230,11 +257,9 @@ def test_no_half_character_is_ever_shown(name: str, text: str) -> None:
     stream = tokenizer.stream(skip_special=False)
     shown = [stream.push(number) for number in tokenizer.encode_chat(text)]
     assert not any("\ufffd" in piece for piece in shown)
-    if name == "byte level":  # it has no token for two bytes, which are dropped
-        assert stream.flush() in ("", "\ufffd")
-    else:
-        assert stream.flush() == ""
-        assert "".join(shown) == text.replace("\u2581", " ")
+    assert stream.flush() == ""
+    lost, shown_as = ("\x04", "") if name == "byte level" else ("\u2581", " ")
+    assert "".join(shown) == text.replace(lost, shown_as)  # the byte 4 has no token there
 
 
 def test_an_incomplete_character_is_held_back_until_it_is_whole() -> None:

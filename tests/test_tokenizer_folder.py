@@ -29,6 +29,8 @@ def gpt2_like(folder: Path) -> None:
             vocab_size=900, initial_alphabet=alphabet, special_tokens=marks, show_progress=False
         ),
     )
+    inner.enable_truncation(8)  # which is for training, not for a prompt
+    inner.enable_padding(length=5, pad_token="<|endoftext|>")
     inner.add_tokens([library.AddedToken("<tool>", normalized=False), "getElement"])
     write_folder(folder, inner, {"bos_token": marks[0], "eos_token": marks[2]})
 

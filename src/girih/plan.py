@@ -3,15 +3,13 @@
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from girih.spec.errors import SpecError
-
 MODES = ("fast", "exact")
 DTYPES = ("float32", "bfloat16", "float16")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """How a spec is run here. Raises SpecError for words it does not know.
+    """How a spec is run here. Raises ValueError for words it does not know.
 
     `exact` computes in float32 with the reference kernels: the oracle. `fast` takes the first
     backend that does not refuse, in `dtype` (by default bfloat16). `device` is a torch device or
@@ -24,11 +22,13 @@ class Plan:
 
     def __post_init__(self) -> None:
         if self.mode not in MODES:
-            raise SpecError(f"plan: the mode {self.mode!r} is not known; known: {', '.join(MODES)}")
+            raise ValueError(
+                f"plan: the mode {self.mode!r} is not known; known: {', '.join(MODES)}"
+            )
         if self.dtype not in ("auto", *DTYPES):
-            raise SpecError(f"plan: the dtype {self.dtype!r} is not one of {', '.join(DTYPES)}")
+            raise ValueError(f"plan: the dtype {self.dtype!r} is not one of {', '.join(DTYPES)}")
         if self.mode == "exact" and self.dtype not in ("auto", "float32"):
-            raise SpecError(f"plan: the mode exact is float32, not {self.dtype}")
+            raise ValueError(f"plan: the mode exact is float32, not {self.dtype}")
 
     @property
     def compute(self) -> str:

@@ -35,6 +35,8 @@ SEED = 20_260_101
 KIND_STRINGS = slice(0, 1000, 3)
 UNSEEN = "incomprehensibilities"  # a word no merge makes, but a token
 UNSEEN_STRINGS = [UNSEEN, f"so many {UNSEEN}", f"{UNSEEN}\n777888999", "a <tool>    b"]
+UNSEEN_STRINGS += ["x<|eot_id|>y", "th\x04e i\x06n 1\x042", "t\x04h\x04e"]
+MISSING = "\u0104"  # the byte 4, as byte-level vocabularies write it: here it has no token
 SPECIALS = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<repo_name>", "<file_sep>"]
 VISIBLE = (
     "the of and to in international Straße naïve don't I'll WE'RE they'VE it'S o'clock HTTPServer "
@@ -86,6 +88,11 @@ def odd_strings() -> list[str]:
         "\r\n",
     ]
     fixed += [chr(code) + "x" + chr(code) for code in range(32)]
+    fixed += [
+        "th\x04e i\x06n a\x13n\x14d",
+        "t\x04h\x04e",
+        " \x1d the",
+    ]  # the sample has no such bytes
     fixed += [" " * size for size in (3, 4, 7, 8, 15, 16, 63, 200)]
     fixed += ["\n" * 5, "\t" * 9, " \n " * 7, "a" * 100, "=" * 81, "ana" * 12, "1" * 31, "hé" * 20]
     fixed += [*SPECIALS, *CODE, *WORDS, " ".join(WORDS[:40]), "<|im_start|", "<<|im_end|>>"]
@@ -165,13 +172,14 @@ def kinds(strings: list[str], folder: Path) -> dict[str, object]:
     trained.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(
         add_prefix_space=False, use_regex=False
     )
-    alphabet = sorted(set(tokenizers.pre_tokenizers.ByteLevel.alphabet()) - {"Ģ", "ĕ"})
+    alphabet = sorted(tokenizers.pre_tokenizers.ByteLevel.alphabet())
     trainer = tokenizers.trainers.BpeTrainer(
         vocab_size=2600, initial_alphabet=alphabet, special_tokens=SPECIALS, show_progress=False
     )
     trained.train_from_iterator(strings * 3, trainer)
     described = json.loads(trained.to_str())["model"]
     tokens = sorted(described["vocab"], key=described["vocab"].__getitem__)
+    tokens = [token for token in tokens if MISSING not in token]
     # Words no merge makes, one of each type, and runs of spaces a user defined.
     extra = {UNSEEN: 1, f"Ġ{UNSEEN}": 1, "777": 1, "   ": 4, "<tool>": 4, "<|eot_id|>": 1}
     tokens += [word for word in extra if word not in tokens]
@@ -179,7 +187,7 @@ def kinds(strings: list[str], folder: Path) -> dict[str, object]:
     fields: dict[str, object] = {
         "tokens": tokens,
         "token_type": types,
-        "merges": [" ".join(pair) for pair in described["merges"]],
+        "merges": [" ".join(two) for two in described["merges"] if MISSING not in "".join(two)],
         "bos_token_id": 1,
         "eos_token_id": 2,
     }

@@ -3,12 +3,13 @@
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from girih.kernels.calls import AttentionCall, LinearCall
 from girih.kernels.dispatch import choose, label
 from girih.kernels.packed import Packed
 from girih.nn.attention import Attention
+from girih.nn.stack import RESIDUAL
 from girih.nn.weight import Weight
 from girih.plan import Plan
 from girih.spec import Causal
@@ -37,7 +38,10 @@ def row(where: str, part: str, op: str, call: object, plan: Plan) -> dict[str, A
         return {"layers": where, "part": part, "op": op, "backend": "torch", "refusals": []}
     backend, refusals = choose(op, call, exact=plan.mode == "exact")
     reasons = [{"backend": r.backend, "reason": r.reason} for r in refusals]
-    stored = f"{op} {call.weight.format}" if isinstance(call, LinearCall) else op
+    stored = op
+    if isinstance(call, LinearCall):
+        packed = isinstance(call.weight, Packed)
+        stored += f" {call.weight.format if packed else call.weight.dtype}".replace("torch.", "")
     return {
         "layers": where,
         "part": part,
@@ -76,10 +80,9 @@ def attention(module: Attention, plan: Plan) -> AttentionCall:
 
 def linear(part: str, weight: Weight, plan: Plan) -> tuple[str, str, object]:
     """The product of one row with a weight, without data; None for a plain matrix."""
-    if weight.packed is None:
-        return part, f"linear {str(weight.weight.dtype).removeprefix('torch.')}", None
-    packed = weight.packed
-    data = torch.empty(packed.data.shape, dtype=torch.uint8, device="meta")
-    x_TI = torch.empty(1, packed.shape[-1], dtype=getattr(torch, plan.compute), device="meta")
-    meta = Packed(data, packed.format, packed.shape)
-    return part, "linear", LinearCall(x_TI=x_TI, weight=meta)
+    dtype = RESIDUAL if part in ("embed", "head") else getattr(torch, plan.compute)
+    matrix = weight.weight if weight.packed is None else weight.packed
+    if isinstance(matrix, Tensor) and matrix.dtype == dtype:
+        return part, f"linear {matrix.dtype}".replace("torch.", ""), None
+    x_TI = torch.empty(1, matrix.shape[-1], dtype=dtype, device="meta")
+    return part, "linear", LinearCall(x_TI=x_TI, weight=matrix.to("meta"))

@@ -28,7 +28,8 @@ class AttentionCall:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LinearCall:
-    """A product with a packed matrix: x_TI times the transpose of weight [O, I]."""
+    """A product with a matrix stored in another way than x is: x_TI times its transpose."""
 
     x_TI: Tensor
-    weight: Packed
+    weight: Packed | Tensor
+    """[O, I], in blocks or in another dtype."""

@@ -50,6 +50,6 @@ def attention(call: AttentionCall, *, exact: bool) -> Tensor:
 
 
 def linear(call: LinearCall, *, exact: bool) -> Tensor:
-    """The product with a packed matrix by the chosen backend; returns [T, O]."""
+    """The product with a matrix stored otherwise, by the chosen backend; returns [T, O]."""
     out: Tensor = choose("linear", call, exact=exact)[0].linear(call)
     return out

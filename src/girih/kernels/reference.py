@@ -7,9 +7,10 @@ import torch
 from torch import Tensor
 
 from girih.kernels.calls import AttentionCall, LinearCall
+from girih.kernels.packed import Packed
 
 TILE = 1 << 20
-"""Values unpacked at a time: small enough that the allocator gives the same memory again."""
+"""Values widened at a time: small enough that the allocator gives the same memory again."""
 
 
 def refuses(op: str, call: object) -> str | None:
@@ -56,18 +57,22 @@ def causal_mask(tokens: int, keys: int, like: Tensor) -> Tensor:
 
 
 def linear(call: LinearCall) -> Tensor:
-    """The product with a matrix that is unpacked a few rows at a time; returns [T, O]."""
+    """The product with a matrix that is widened a few rows at a time; returns [T, O]."""
     x_TI, weight = call.x_TI, call.weight
-    count = max(1, TILE // weight.shape[1])
-    if count >= weight.shape[0] or x_TI.device.type != "cpu":
-        return torch.nn.functional.linear(x_TI, weight.unpack(x_TI.dtype))
+    outputs, inputs = weight.shape
+    count = max(1, TILE // inputs) if x_TI.device.type == "cpu" else outputs
     parts = [
-        torch.nn.functional.linear(
-            x_TI, weight.rows(slice(start, start + count)).unpack(x_TI.dtype)
-        )
-        for start in range(0, weight.shape[0], count)
+        torch.nn.functional.linear(x_TI, widened(weight, slice(start, start + count), x_TI.dtype))
+        for start in range(0, outputs, count)
     ]
-    return torch.cat(parts, dim=-1)
+    return parts[0] if len(parts) == 1 else torch.cat(parts, dim=-1)
+
+
+def widened(weight: Tensor | Packed, rows: slice, dtype: torch.dtype) -> Tensor:
+    """Some rows of a matrix as plain numbers of a dtype."""
+    if isinstance(weight, Packed):
+        return weight.rows(rows).unpack(dtype)
+    return weight[rows].to(dtype)
 
 
 def rms_norm(x_TM: Tensor, weight_M: Tensor, eps: float) -> Tensor:

@@ -15,20 +15,25 @@ from girih.spec import Model as ModelNode
 from girih.spec import Stack as StackNode
 from girih.state.step import Step
 
+RESIDUAL = torch.float32
+"""Of the stream that every branch adds to, and of the logits: their roundings would add up."""
+
 
 @builds(BranchNode)
 class Branch(nn.Module):
-    """x + post(mixer(pre(x)))."""
+    """x + post(mixer(pre(x))); x stays in float32, the mixer computes in the plan's dtype."""
 
     def __init__(self, node: BranchNode, place: Place) -> None:
         super().__init__()
+        self.compute = getattr(torch, place.plan.compute)
         self.pre = made(node.pre, place) if node.pre else None
         self.mixer = made(node.mixer, place)
         self.post = made(node.post, place) if node.post else None
 
     def forward(self, x_TM: Tensor, step: Step) -> Tensor:
         """[T, M] -> [T, M]."""
-        y_TM = self.mixer(x_TM if self.pre is None else self.pre(x_TM), step)
+        inner_TM = x_TM if self.pre is None else self.pre(x_TM)
+        y_TM = self.mixer(inner_TM.to(self.compute), step)
         return x_TM + (y_TM if self.post is None else self.post(y_TM))
 
 
@@ -58,7 +63,6 @@ class Stack(nn.Module):
     def __init__(self, node: StackNode, place: Place) -> None:
         super().__init__()
         self.node, self.path = node, place.path
-        self.compute = getattr(torch, place.plan.compute)
         own = {name: t for name, t in node.tensors().items() if not name.startswith("layers.")}
         tables = weights(own, exact=place.exact)
         self.embed, self.position = tables["embed"], tables.get("position")
@@ -74,9 +78,9 @@ class Stack(nn.Module):
     def forward(self, step: Step) -> Tensor:
         """Logits [R, V] in float32, or the normed hidden states [R, M] without a head."""
         step = replace(step, rotations={r: rotation(r, step.positions) for r in self.ropes})
-        x_TM = self.embed.rows(step.tokens, self.compute)
+        x_TM = self.embed.rows(step.tokens, RESIDUAL)
         if self.position is not None:
-            x_TM = x_TM + self.position.rows(step.positions, self.compute)
+            x_TM = x_TM + self.position.rows(step.positions, RESIDUAL)
         if step.capture is not None and step.capture.wants("hidden"):
             step.capture.put(f"{self.path}.embed", x_TM)
         for layer in self.layers:
@@ -85,7 +89,7 @@ class Stack(nn.Module):
         x_RM = x_RM if self.norm is None else self.norm(x_RM)
         if self.node.head is None:
             return x_RM
-        return (self.embed if self.head is None else self.head).linear(x_RM).float()
+        return (self.embed if self.head is None else self.head).linear(x_RM)
 
 
 @builds(ModelNode)

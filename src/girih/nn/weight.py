@@ -30,9 +30,10 @@ class Weight(nn.Module):
 
     def linear(self, x_TI: Tensor) -> Tensor:
         """x times the transpose of the matrix, plus the bias: [T, O]."""
-        if self.packed is None:
-            return linear(x_TI, self.weight.to(x_TI.dtype), self.cast_bias(x_TI))
-        out_TO = dispatch.linear(LinearCall(x_TI=x_TI, weight=self.packed), exact=self.exact)
+        matrix = self.weight if self.packed is None else self.packed
+        if isinstance(matrix, Tensor) and matrix.dtype == x_TI.dtype:
+            return linear(x_TI, matrix, self.cast_bias(x_TI))
+        out_TO = dispatch.linear(LinearCall(x_TI=x_TI, weight=matrix), exact=self.exact)
         return out_TO if self.bias is None else out_TO + self.cast_bias(x_TI)
 
     def cast_bias(self, x_TI: Tensor) -> Tensor | None:
