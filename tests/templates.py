@@ -17,8 +17,11 @@ TOOLS = [
         },
     }
 ]
-CALL = {"id": "a1b2c3d4e", "type": "function"}
-CALL["function"] = {"name": "weather", "arguments": {"city": "Zürich's <x>", "days": 2}}  # type: ignore[assignment]
+CALL = {
+    "id": "a1b2c3d4e",
+    "type": "function",
+    "function": {"name": "weather", "arguments": {"city": "Zürich's <x>", "days": 2}},
+}
 TALKS: dict[str, list[dict[str, Any]]] = {
     "one": [{"role": "user", "content": "  Hello <b>&amp;</b> 'you' 👋🏽\n"}],
     "system": [

@@ -115,7 +115,7 @@ def test_dtypes_survive_the_way_back(dtype, tmp_path):
 
 
 def test_transformers_reads_what_we_write(case, tmp_path):
-    row, folder, model, expected = case
+    _, folder, model, expected = case
     girih.convert(folder, tmp_path / "ours", to="huggingface")
     again = type(model).from_pretrained(tmp_path / "ours")
     assert worst(reference_logits(again), expected) == 0

@@ -88,8 +88,8 @@ DEEP = (
 LOOP = "{% for i in range(100000) %}"
 HOSTILE = {
     "loops": (LOOP * 3 + "x" + "{% endfor %}" * 3, "out of fuel"),
-    "doubling": (grown("ns.s + ns.s"), "too much memory|longer than"),
-    "doubling by ~": (grown("ns.s ~ ns.s"), "too much memory|longer than"),
+    "doubling": (grown("ns.s + ns.s"), "too much|longer than"),
+    "doubling by ~": (grown("ns.s ~ ns.s"), "too much|longer than"),
     "doubling by replace": (grown("ns.s.replace('a', 'aa')"), "too much|longer than"),
     "doubling a list": (grown("ns.s + ns.s", "[1]"), "too much|longer than"),
     "writing a deep list": (DEEP + "{{ ns.s }}", "too much|longer than"),

@@ -11,9 +11,7 @@ from tokenizers import decoders, models, normalizers, pre_tokenizers, processors
 
 from girih.checkpoints.errors import FormatError
 from girih.checkpoints.tokenizer import Tokenizer
-
-GOLDEN = Path(__file__).parent / "golden"
-SOME: list[str] = json.loads((GOLDEN / "strings.json").read_text(encoding="utf-8"))[::3]
+from vocabularies import SOME
 
 
 def gpt2_like(folder: Path) -> None:

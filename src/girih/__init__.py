@@ -1,9 +1,14 @@
 """Girih: every modern model architecture from one small set of tiles and one declarative spec."""
 
 import importlib
+import os
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
+
+# Before torch is imported, which reads it once: threads that spin while they wait starve each
+# other as soon as another program shares the cores; threads that sleep cost nothing otherwise.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 _WHERE = {
     "Generation": "girih.engine.result",
@@ -16,6 +21,12 @@ _WHERE = {
     "load": "girih.engine.load",
     "spec_of": "girih.checkpoints.source",
 }
+
+_NODES = (
+    "MLP Attention Branch Causal FrequencyFactors Full Head Layer LayerNorm Learned LinearScaling "
+    "Llama3Scaling RMSNorm Rope Stack Tokens"
+)
+_WHERE |= dict.fromkeys(_NODES.split(), "girih.spec")
 
 if TYPE_CHECKING:
     from girih.checkpoints.convert import convert as convert

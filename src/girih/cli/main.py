@@ -34,9 +34,6 @@ FAILED, USAGE, INTERRUPTED = 1, 2, 130
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit code is 0, 1 (failed), 2 (wrong usage) or 130 (interrupted)."""
     prepare()
-    # Threads that spin while they wait starve each other as soon as another program shares the
-    # cores (measured: thirty times fewer tokens/s); sleeping costs nothing when none does.
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     try:
         code = dispatch(sys.argv[1:] if arguments is None else list(arguments))
         sys.stdout.flush()

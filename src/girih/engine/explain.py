@@ -9,7 +9,7 @@ from girih.kernels.calls import AttentionCall, LinearCall
 from girih.kernels.dispatch import choose, label
 from girih.kernels.packed import Packed
 from girih.nn.attention import Attention
-from girih.nn.stack import RESIDUAL
+from girih.nn.stack import RESIDUAL, Stack
 from girih.nn.weight import Weight
 from girih.plan import Plan
 from girih.spec import Causal
@@ -18,11 +18,12 @@ from girih.spec.graph import spans
 
 def explained(module: nn.Module) -> list[dict[str, Any]]:
     """Rows of layers, operation, backend and refusals, for the first of each run of layers."""
-    plan: Plan = module.plan  # type: ignore[attr-defined, assignment]
+    plan: Plan = module.plan  # type: ignore[assignment]
     out: list[dict[str, Any]] = []
     for name, stack in module.named_children():
-        for first, last in spans(stack.node.layers):  # type: ignore[union-attr, arg-type]
-            layer = stack.layers[first]  # type: ignore[index, union-attr]
+        assert isinstance(stack, Stack)
+        for first, last in spans(stack.node.layers):
+            layer = stack.layers[first]
             where = f"{name}.layers.{first}" + (f"-{last}" if last > first else "")
             out += [row(where, *asked, plan) for asked in calls(layer, plan)]
         for part in ("embed", "head"):
@@ -38,10 +39,7 @@ def row(where: str, part: str, op: str, call: object, plan: Plan) -> dict[str, A
         return {"layers": where, "part": part, "op": op, "backend": "torch", "refusals": []}
     backend, refusals = choose(op, call, exact=plan.mode == "exact")
     reasons = [{"backend": r.backend, "reason": r.reason} for r in refusals]
-    stored = op
-    if isinstance(call, LinearCall):
-        packed = isinstance(call.weight, Packed)
-        stored += f" {call.weight.format if packed else call.weight.dtype}".replace("torch.", "")
+    stored = f"{op} {stored_as(call.weight)}" if isinstance(call, LinearCall) else op
     return {
         "layers": where,
         "part": part,
@@ -49,6 +47,11 @@ def row(where: str, part: str, op: str, call: object, plan: Plan) -> dict[str, A
         "backend": label(backend),
         "refusals": reasons,
     }
+
+
+def stored_as(weight: Packed | Tensor) -> str:
+    """The format in which a matrix is stored."""
+    return weight.format if isinstance(weight, Packed) else str(weight.dtype)[len("torch.") :]
 
 
 def calls(layer: nn.Module, plan: Plan) -> list[tuple[str, str, object]]:
@@ -83,6 +86,6 @@ def linear(part: str, weight: Weight, plan: Plan) -> tuple[str, str, object]:
     dtype = RESIDUAL if part in ("embed", "head") else getattr(torch, plan.compute)
     matrix = weight.weight if weight.packed is None else weight.packed
     if isinstance(matrix, Tensor) and matrix.dtype == dtype:
-        return part, f"linear {matrix.dtype}".replace("torch.", ""), None
+        return part, f"linear {stored_as(matrix)}", None
     x_TI = torch.empty(1, matrix.shape[-1], dtype=dtype, device="meta")
     return part, "linear", LinearCall(x_TI=x_TI, weight=matrix.to("meta"))

@@ -28,7 +28,8 @@ class Place:
         return Place(dim=self.dim, path=f"{self.path}.{name}", plan=self.plan)
 
 
-Builder = Callable[[Node, Place], nn.Module]
+Builder = Callable[..., nn.Module]
+"""Called with a node and its place."""
 BUILDERS: dict[type[Node], Builder] = {}
 Made = TypeVar("Made", bound=Builder)
 

@@ -34,7 +34,8 @@ class Weight(nn.Module):
         if isinstance(matrix, Tensor) and matrix.dtype == x_TI.dtype:
             return linear(x_TI, matrix, self.cast_bias(x_TI))
         out_TO = dispatch.linear(LinearCall(x_TI=x_TI, weight=matrix), exact=self.exact)
-        return out_TO if self.bias is None else out_TO + self.cast_bias(x_TI)
+        bias_O = self.cast_bias(x_TI)
+        return out_TO if bias_O is None else out_TO + bias_O
 
     def cast_bias(self, x_TI: Tensor) -> Tensor | None:
         """The bias in the dtype of the input."""

@@ -3,9 +3,10 @@
 from girih.spec.base import Flops, Node, Slot, Tensor, Work
 from girih.spec.codec import from_json, to_json
 from girih.spec.cost import Cost, cost
+from girih.spec.draw import draw
 from girih.spec.errors import SpecError
 from girih.spec.formats import FORMATS, Format, format_of
-from girih.spec.graph import draw, graph
+from girih.spec.graph import graph
 from girih.spec.masks import Causal, Full, Mask
 from girih.spec.mixers import MLP, Attention, Mixer
 from girih.spec.model import Branch, Head, Layer, Model, Stack, Tokens

@@ -49,7 +49,8 @@ def cost(
     rows are no whole blocks, is counted in float32), or the format of each canonical tensor.
     `state` is the format of what is remembered. Raises SpecError for what cannot be counted.
     """
-    context = context or min(spec.context or DEFAULT_CONTEXT, DEFAULT_CONTEXT)
+    if context is None:
+        context = min(spec.context or DEFAULT_CONTEXT, DEFAULT_CONTEXT)
     require(context > 0, f"context {context} is below one token")
     require(batch > 0, f"batch {batch} is below one sequence")
     tensors = spec.tensors()

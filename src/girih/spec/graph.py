@@ -1,4 +1,4 @@
-"""A model as a picture: a readable drawing in text, and the same as plain data."""
+"""A model as plain data: its boxes, with a few words and the parameters of each."""
 
 from typing import Any
 
@@ -20,6 +20,7 @@ def stack_graph(stack: Stack) -> dict[str, Any]:
     """One stack as plain data."""
     tables = stack.input.tensors(stack.dim)
     head = stack.tensors().get("head.weight")
+    norm = stack.norm.tensors(stack.dim) if stack.norm else {}
     return {
         "name": stack.name,
         "dim": stack.dim,
@@ -31,6 +32,7 @@ def stack_graph(stack: Stack) -> dict[str, Any]:
         ],
         "layers": [layer_graph(stack, *span) for span in spans(stack.layers)],
         "norm": words(stack.norm) if stack.norm else None,
+        "norm_parameters": sum(t.numel for t in norm.values()),
         "head": None
         if stack.head is None
         else {"tied": stack.head.tied, "parameters": head.numel if head else 0},
@@ -76,8 +78,8 @@ def words(value: Node) -> str:
     if isinstance(value, Attention):
         return attention_words(value)
     if isinstance(value, MLP):
-        form = "gated, " if value.gated else ""
-        return f"{value.what}: {form}{value.activation}, hidden {value.hidden}" + (
+        form = "gated MLP" if value.gated else "MLP"
+        return f"{form}: {value.activation}, hidden {value.hidden:,}" + (
             ", biased" if value.biased else ""
         )
     return value.what
@@ -89,7 +91,7 @@ def attention_words(value: Attention) -> str:
     kind = "MHA" if value.kv_heads == value.heads else kind
     parts = [f"{value.heads} heads x {value.head_dim}"]
     if value.kv_heads != value.heads:
-        parts.append(f"{value.kv_heads} kv")
+        parts.append(f"{value.kv_heads} kv head{'s' if value.kv_heads > 1 else ''}")
     parts.append(value.mask.what)
     if value.position is not None:
         parts.append(rope_words(value.position))
@@ -102,45 +104,7 @@ def attention_words(value: Attention) -> str:
 
 def rope_words(value: Rope) -> str:
     """A rotary encoding in a few words."""
-    scaling = f" + {value.scaling.what}" if value.scaling else ""
-    return f"{value.what} {value.theta:g}{scaling}"
-
-
-def draw(spec: Model) -> list[str]:
-    """The drawing of a model, line by line, from its input down to its head."""
-    lines: list[str] = []
-    for stack in graph(spec)["stacks"]:
-        limit = f", context {stack['context']:,}" if stack["context"] else ""
-        lines.append(f"{stack['name']}: width {stack['dim']:,}{limit}")
-        rows = [
-            (t["name"], " x ".join(f"{n:,}" for n in t["shape"]), t["parameters"])
-            for t in stack["input"]
-        ]
-        for run in stack["layers"]:
-            count = run["last"] - run["first"] + 1
-            title = f"layers {run['first']}-{run['last']}" if count > 1 else f"layer {run['first']}"
-            rows.append((title, f"{count} x" if count > 1 else "", run["parameters"] * count))
-            for branch in run["branches"]:
-                chain = [part for part in (branch["pre"], branch["mixer"], branch["post"]) if part]
-                rows.append(
-                    (f"  + {branch['name']}", " > ".join(chain), branch["parameters"] * count)
-                )
-        rows += [("norm", stack["norm"], None)] if stack["norm"] else []
-        if stack["head"] is not None:
-            tied = stack["head"]["tied"]
-            text = "the embedding, transposed" if tied else f"{stack['vocab']:,} x {stack['dim']:,}"
-            rows.append(("head", text, None if tied else stack["head"]["parameters"]))
-        lines += table(rows)
-    return lines
-
-
-def table(rows: list[tuple[str, str, int | None]]) -> list[str]:
-    """Rows of a name, a description and a count, in columns."""
-    left = max(len(name) for name, _, _ in rows)
-    middle = max(len(text) for _, text, _ in rows)
-    counts = ["" if count is None else f"{count:,}" for _, _, count in rows]
-    right = max(map(len, counts))
-    return [
-        f"  {name:<{left}}  {text:<{middle}}  {count:>{right}}".rstrip()
-        for (name, text, _), count in zip(rows, counts, strict=True)
-    ]
+    factor = getattr(value.scaling, "factor", None)
+    times = "" if factor is None else f" x {factor:g}"
+    scaling = f" with {value.scaling.what}{times}" if value.scaling else ""
+    return f"{value.what} {value.theta:,g}{scaling}"
