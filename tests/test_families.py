@@ -8,10 +8,11 @@ from safetensors.torch import load_file, save_file
 
 import girih
 from draw import distance
-from families import ROWS
+from families import ROWS, SIZE
 from girih.checkpoints.maps import canonical_tensors
 from girih.checkpoints.source import open_source
 from girih.engine.model import Model
+from girih.families import spec_from_config
 from girih.kernels import reference
 from girih.nn.attention import Attention
 from girih.nn.build import allocate, fill
@@ -180,3 +181,21 @@ def test_a_copy_of_a_tied_head(tmp_path):
     save_file(tensors, path)
     with pytest.raises(ValueError, match=r"lm_head\.weight differs from model\.embed_tokens"):
         girih.load(tmp_path / "there")
+
+
+def mistral(**more):
+    return spec_from_config(SIZE | dict(model_type="mistral") | more)
+
+
+def test_windows_are_not_dropped_silently():
+    """A missing window of Mistral's means 4096, a null one none."""
+    assert mistral(sliding_window=None) == mistral(sliding_window=128) == mistral()
+    for more in (dict(sliding_window=127), dict(max_position_embeddings=4097)):
+        with pytest.raises(ValueError, match="sliding windows are not supported yet"):
+            mistral(**more)
+    qwen = SIZE | dict(model_type="qwen2", sliding_window=64)
+    assert spec_from_config(qwen) == spec_from_config(qwen | dict(use_sliding_window=False))
+    with pytest.raises(ValueError, match="sliding_window 64 is shorter than the context 128"):
+        spec_from_config(qwen | dict(use_sliding_window=True))
+    with pytest.raises(ValueError, match="layer_types sliding_attention"):
+        spec_from_config(qwen | dict(layer_types=["full_attention", "sliding_attention"] * 2))
