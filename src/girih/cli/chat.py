@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import re
 import signal
 import sys
 import time
@@ -10,13 +11,13 @@ from types import FrameType
 from typing import Any
 
 import girih
-from girih.cli.console import Progress, say, warn
+from girih.cli.console import Progress, hint, say, warn
 from girih.cli.options import add_model, add_plan, add_sampling, plan_of, sampling_of, text_of
 from girih.cli.stats import stats_line
 
 EXAMPLES = """\
-In the chat: /reset forgets the conversation, /exit or Ctrl-D leaves, Ctrl-C stops a reply and keeps
-what was said. The arrow keys bring back earlier lines.
+In the chat: /reset forgets the conversation, /help says what can be typed, /exit or Ctrl-D leaves,
+Ctrl-C stops a reply and keeps what was said. The arrow keys bring back earlier lines.
 
 examples:
   girih chat sample
@@ -24,6 +25,8 @@ examples:
   printf 'Hello!\\nWhat did I say?\\n' | girih chat sample
 """
 HELP = "/reset forgets the conversation, /exit or Ctrl-D leaves, Ctrl-C stops a reply"
+WORD = re.compile(r"/\w*")
+"""What is a command and not a path or a sentence that begins with a slash."""
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -52,8 +55,10 @@ def command(arguments: argparse.Namespace) -> int:
         if text == "/reset":
             chat.reset()
             say("(forgotten)")
-        elif text.startswith("/"):
-            say(f"(unknown command {text.split()[0]}: {HELP})")
+        elif text == "/help":
+            say(f"({HELP})")
+        elif WORD.fullmatch(text):
+            say(f"(unknown command {text}: {HELP})")
         else:
             answer(chat, text, chosen, arguments.stats, talking)
     return 0
@@ -114,6 +119,8 @@ def reply(chat: Any, text: str, chosen: dict[str, Any], stats: bool) -> None:
         warn(stats_line(stream.result, first_s))
     if stream.result.finish_reason == "context":
         warn("girih: stopped: the context is full; /reset starts afresh")
+    elif stream.result.finish_reason == "length":
+        hint(f"(cut after {chosen['max_tokens']:,} tokens; --max-tokens N allows more)")
 
 
 class Interrupt:

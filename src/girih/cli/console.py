@@ -2,12 +2,17 @@
 
 import os
 import re
+import shutil
 import sys
 from types import TracebackType
 from typing import Any
 
 # All but tab and line feed: text of a model must not move the cursor or rewrite the screen.
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+PLAIN = str.maketrans("│├└─", "||`-")
+"""The lines of a drawing for terminals and files that are not Unicode."""
+PAGE = 100
+"""Columns of what is printed to a file, and the most on a terminal."""
 UNITS = ("bytes", "KiB", "MiB", "GiB", "TiB")
 
 
@@ -37,6 +42,26 @@ def say(text: str, end: str = "\n") -> None:
         text = CONTROL.sub("\ufffd", text.replace("\r", ""))
     sys.stdout.write(text + end)
     sys.stdout.flush()
+
+
+def columns() -> int:
+    """How wide a page may be: the terminal's width up to PAGE, or PAGE when piped."""
+    return min(shutil.get_terminal_size((PAGE, 24)).columns or PAGE, PAGE)
+
+
+def drawable(text: str) -> str:
+    """A drawing in characters that standard output can show."""
+    try:
+        text.encode(sys.stdout.encoding or "utf-8")
+    except (UnicodeEncodeError, LookupError):
+        return text.translate(PLAIN)
+    return text
+
+
+def hint(text: str) -> None:
+    """A remark for somebody who sits at the terminal; a program is told elsewhere."""
+    if sys.stderr.isatty():
+        warn(text)
 
 
 def warn(text: str) -> None:
@@ -111,6 +136,14 @@ def bytes_text(count: float) -> str:
     while count >= 1024 and power < len(UNITS) - 1:
         count, power = count / 1024, power + 1
     return f"{count:,.0f} bytes" if power == 0 else f"{count:,.1f} {UNITS[power]}"
+
+
+def number_text(count: int) -> str:
+    """A large number in words: 8.03 billion."""
+    for size, word in ((10**12, "trillion"), (10**9, "billion"), (10**6, "million")):
+        if count >= size:
+            return f"{count / size:.4g} {word}"
+    return f"{count:,}"
 
 
 def count_text(count: float) -> str:

@@ -2,11 +2,13 @@
 
 import argparse
 import json
+from itertools import groupby
 from typing import Any
 
 import girih
-from girih.cli.console import Progress, say
+from girih.cli.console import Progress, columns, say
 from girih.cli.options import add_model, add_plan, plan_of
+from girih.spec.draw import folded
 
 EXAMPLES = """\
 examples:
@@ -34,18 +36,22 @@ def command(arguments: argparse.Namespace) -> int:
     if arguments.json:
         say(json.dumps(rows, ensure_ascii=False, indent=2))
     else:
-        say("\n".join(drawn(rows)))
+        say("\n".join(drawn(rows, columns())))
     return 0
 
 
-def drawn(rows: list[dict[str, Any]]) -> list[str]:
-    """The rows in columns, with each refusal below the backend that was taken."""
-    cells = [[str(row[name]) for name in ("layers", "part", "op", "backend")] for row in rows]
-    wide = [max((len(line[i]) for line in cells), default=0) for i in range(3)]
-    out = []
-    for line, row in zip(cells, rows, strict=True):
-        padded = [f"{text:<{width}}" for text, width in zip(line, wide, strict=False)]
-        out.append("  ".join([*padded, line[-1]]))
-        indent = " " * (sum(wide) + 2 * len(wide))
-        out += [f"{indent}not {no['backend']}: {no['reason']}" for no in row["refusals"]]
+def drawn(rows: list[dict[str, Any]], page: int) -> list[str]:
+    """The rows under their layers: operation, backend, parts, and who refused and why."""
+    op = max((len(row["op"]) for row in rows), default=0)
+    backend = max((len(row["backend"]) for row in rows), default=0)
+    indent = op + backend + 6
+    out: list[str] = []
+    for layers, group in groupby(rows, key=lambda row: row["layers"]):
+        out.append(layers)
+        for row in group:
+            head = f"  {row['op']:<{op}}  {row['backend']:<{backend}}  "
+            texts = [row["part"]]
+            texts += [f"not {no['backend']}: {no['reason']}" for no in row["refusals"]]
+            parts = [part for text in texts for part in folded(text, max(page - indent, 24))]
+            out += [(head if i == 0 else " " * indent) + part for i, part in enumerate(parts)]
     return out

@@ -1,11 +1,12 @@
 """The `girih` command: finds the command that is meant, and turns every failure into one line."""
 
 import argparse
+import difflib
 import importlib
 import os
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from importlib.metadata import version
 from types import ModuleType
 from typing import Any, NoReturn
@@ -58,7 +59,9 @@ def dispatch(arguments: list[str]) -> int:
     if not arguments:
         parser.print_help(sys.stderr)
         return USAGE
-    parsed = parser.parse_args(arguments)
+    parsed, unknown = parser.parse_known_args(arguments)
+    if unknown:
+        parsed.parser.unknown(unknown[0])
     assert module is not None, "argparse lets only the listed commands pass"
     code: int = module.command(parsed)
     return code
@@ -74,10 +77,13 @@ def parser_for(arguments: Sequence[str]) -> tuple["Parser", ModuleType | None]:
     parser.add_argument("--version", action=Version, nargs=0, help="print the version and stop")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     meant = next((word for word in arguments if not word.startswith("-")), None)
+    if meant is not None and meant not in COMMANDS:
+        parser.error(f"unknown command {meant!r}{likely(meant, COMMANDS)}")
     module: ModuleType | None = None
     for name, about in COMMANDS.items():
         sentence = f"{about[0].upper()}{about[1:]}."
         command = commands.add_parser(name, help=about, description=sentence)
+        command.set_defaults(parser=command)
         if name == meant:
             module = importlib.import_module(f"girih.cli.{name}")
             module.arguments(command)
@@ -97,6 +103,12 @@ class Parser(argparse.ArgumentParser):
         warn(f"{self.prog}: {message} (see {self.prog} --help)")
         self.exit(USAGE)
 
+    def unknown(self, word: str) -> NoReturn:
+        """Say that this word means nothing here, and which one is like it."""
+        options = [option for action in self._actions for option in action.option_strings]
+        kind = "option" if word.startswith("-") else "argument"
+        self.error(f"unknown {kind} {word.split('=')[0]!r}{likely(word.split('=')[0], options)}")
+
 
 class Version(argparse.Action):
     """`--version`, looked up only when asked for."""
@@ -105,6 +117,14 @@ class Version(argparse.Action):
         """Print the version and stop."""
         print(f"girih {version('girih')}")
         parser.exit()
+
+
+def likely(word: str, known: Iterable[str]) -> str:
+    """What a mistyped word may have been meant to be, as the end of a sentence."""
+    names = list(known)
+    longer = [name for name in names if len(word) > 2 and name.startswith(word)]
+    close = longer or difflib.get_close_matches(word, names, n=1)
+    return f"; did you mean {close[0]}?" if close else ""
 
 
 def reason(error: Exception) -> str:

@@ -6,7 +6,7 @@ import time
 from typing import Any
 
 import girih
-from girih.cli.console import Progress, say, warn
+from girih.cli.console import Progress, hint, say, warn
 from girih.cli.options import (
     add_model,
     add_plan,
@@ -60,6 +60,8 @@ def command(arguments: argparse.Namespace) -> int:
         warn(stats_line(result, first_s))
     if result.finish_reason == "context":
         warn(f"girih: stopped: the context of {model.context:,} tokens is full")
+    elif result.finish_reason == "length":
+        hint(f"(cut after {arguments.max_tokens:,} tokens; --max-tokens N allows more)")
     return 0
 
 
@@ -67,11 +69,16 @@ def follow(stream: Any, started: float, *, quiet: bool) -> float:
     """Print the pieces as they come; the seconds from `started` to the first token."""
     first_s = 0.0
     with Progress("reading the prompt") as progress:
-        for piece in stream:
-            progress.stop()
-            first_s = first_s or time.perf_counter() - started
-            if not quiet:
-                say(piece.text, end="")
+        try:
+            for piece in stream:
+                progress.stop()
+                first_s = first_s or time.perf_counter() - started
+                if not quiet:
+                    say(piece.text, end="")
+        except KeyboardInterrupt:
+            if first_s and not quiet:
+                say("")
+            raise
     if not quiet:
         say("")
     return first_s

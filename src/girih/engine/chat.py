@@ -1,10 +1,13 @@
 """A conversation with a model."""
 
+import weakref
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from girih.engine.memory import Memory
+from girih.engine.prompt import shown
 from girih.engine.result import Piece
+from girih.engine.run import Run
 from girih.engine.sample import Sampling
 from girih.engine.stream import Stream
 
@@ -15,37 +18,53 @@ if TYPE_CHECKING:
 class Chat:
     """Messages so far, and the state they left, so that a turn costs only its new tokens.
 
-    A reply is kept in `messages` as far as it was generated when its stream ends or is closed; a
-    turn whose prompt cannot be run leaves the conversation as it was.
+    A turn joins `messages` when its stream ends, is closed or dropped, with the reply as far as it
+    was generated; the next turn closes a reply that is still on its way. A turn that cannot be run,
+    or that ends before its first token, leaves the conversation as it was.
     """
 
     def __init__(self, model: "Model", memory: Memory, system: str | None = None) -> None:
-        self.model, self.memory, self.system = model, memory, system
+        self.model, self.memory, self.system = model, memory, None
+        if system is not None:
+            self.system = message("system", system)
         self.messages: list[dict[str, str]] = []
+        self.reply: weakref.ref[Stream] | None = None
         self.reset()
 
     def reset(self) -> None:
         """Forget everything but the system message."""
-        self.messages = [{"role": "system", "content": self.system}] if self.system else []
+        self.interrupt()
+        self.messages = [] if self.system is None else [self.system]
 
     def stream(self, text: str, **sampling: Any) -> Stream:
         """Say something; the reply comes piece by piece. Options as for `Model.generate`."""
-        asked = [*self.messages, {"role": "user", "content": text}]
-        run = self.model.run([asked], Sampling(**sampling), self.memory)
-        self.messages = asked
-        return Reply(run, self)
+        chosen, said = Sampling(**sampling), message("user", text)
+        self.interrupt()
+        asked = [*self.messages, said]
+        run = self.model.run([asked], chosen, self.memory)
+        reply = Stream(run, pieces(run, self, asked))
+        self.reply = weakref.ref(reply)
+        return reply
+
+    def interrupt(self) -> None:
+        """End a reply that is still on its way: two at once would write over each other."""
+        reply = self.reply() if self.reply is not None else None
+        if reply is not None:
+            reply.close()
 
 
-class Reply(Stream):
-    """A reply on its way, which is added to its chat when it ends."""
+def message(role: str, text: str) -> dict[str, str]:
+    """One message; raises ValueError for what is not a text."""
+    if not isinstance(text, str):
+        raise ValueError(f"a message is a text, not {shown(text)}")
+    return {"role": role, "content": text}
 
-    def __init__(self, run: Any, chat: Chat) -> None:
-        super().__init__(run)
-        self.pieces = self.kept(chat)
 
-    def kept(self, chat: Chat) -> Iterator[tuple[int, Piece]]:
-        """The pieces; whatever ends them, the text so far joins the conversation."""
-        try:
-            yield from self.run
-        finally:
-            chat.messages.append({"role": "assistant", "content": self.result.text})
+def pieces(run: Run, chat: Chat, asked: list[dict[str, str]]) -> Iterator[tuple[int, Piece]]:
+    """The pieces of a reply; whatever ends them, what was said so far joins the conversation."""
+    try:
+        yield from run
+    finally:
+        track = run.tracks[0]
+        if track.tokens or track.finish is not None:
+            chat.messages = [*asked, message("assistant", track.text)]

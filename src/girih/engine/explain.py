@@ -26,17 +26,27 @@ def explained(module: nn.Module) -> list[dict[str, Any]]:
             layer = stack.layers[first]
             where = f"{name}.layers.{first}" + (f"-{last}" if last > first else "")
             out += [row(where, *asked, plan) for asked in calls(layer, plan)]
-        for part in ("embed", "head"):
-            weight = getattr(stack, part)
-            if isinstance(weight, Weight):
-                out.append(row(f"{name}.{part}", *linear(part, weight, plan), plan))
+        if stack.node.head is not None:
+            part = "head" if stack.head is not None else "head (the embedding)"
+            weight = stack.embed if stack.head is None else stack.head
+            out.append(row(name, *linear(part, weight, RESIDUAL), plan))
+    return merged(out)
+
+
+def merged(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Rows that differ only in the part are one row that names all of them."""
+    out: list[dict[str, Any]] = []
+    for one in rows:
+        same = [other for other in out if {**other, "part": one["part"]} == one]
+        if same:
+            same[0]["part"] += f", {one['part']}"
+        else:
+            out.append(dict(one))
     return out
 
 
 def row(where: str, part: str, op: str, call: object, plan: Plan) -> dict[str, Any]:
     """One line of the explanation."""
-    if call is None:
-        return {"layers": where, "part": part, "op": op, "backend": "torch", "refusals": []}
     backend, refusals = choose(op, call, exact=plan.mode == "exact")
     reasons = [{"backend": r.backend, "reason": r.reason} for r in refusals]
     stored = f"{op} {stored_as(call.weight)}" if isinstance(call, LinearCall) else op
@@ -62,7 +72,7 @@ def calls(layer: nn.Module, plan: Plan) -> list[tuple[str, str, object]]:
         if isinstance(module, Attention):
             out.append((part, "attention", attention(module, plan)))
         elif isinstance(module, Weight):
-            out.append(linear(part, module, plan))
+            out.append(linear(part, module, getattr(torch, plan.compute)))
     return out
 
 
@@ -81,11 +91,8 @@ def attention(module: Attention, plan: Plan) -> AttentionCall:
     )
 
 
-def linear(part: str, weight: Weight, plan: Plan) -> tuple[str, str, object]:
-    """The product of one row with a weight, without data; None for a plain matrix."""
-    dtype = RESIDUAL if part in ("embed", "head") else getattr(torch, plan.compute)
+def linear(part: str, weight: Weight, dtype: torch.dtype) -> tuple[str, str, object]:
+    """The product of one row of a dtype with a weight, without data."""
     matrix = weight.weight if weight.packed is None else weight.packed
-    if isinstance(matrix, Tensor) and matrix.dtype == dtype:
-        return part, f"linear {stored_as(matrix)}", None
     x_TI = torch.empty(1, matrix.shape[-1], dtype=dtype, device="meta")
     return part, "linear", LinearCall(x_TI=x_TI, weight=matrix.to("meta"))

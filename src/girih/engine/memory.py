@@ -36,8 +36,15 @@ class Memory:
 
     def reserve(self, tokens: int) -> None:
         """Make room for a sequence of so many tokens."""
-        if tokens > self.state.capacity:
+        if tokens <= self.state.capacity:
+            return
+        try:
             self.state = self.state.grown(max(tokens, 2 * self.state.capacity))
+        except RuntimeError:
+            raise ValueError(
+                f"the state of a conversation of {tokens:,} tokens is more than this machine's "
+                "memory holds; ask for fewer"
+            ) from None
 
     def mark(self) -> None:
         """Remember this point, to which a later turn may return."""

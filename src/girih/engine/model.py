@@ -1,6 +1,6 @@
 """A loaded model: logits, texts, chats and a look inside. T tokens, V vocabulary, M model."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -11,13 +11,14 @@ from girih.engine.chat import Chat
 from girih.engine.explain import explained
 from girih.engine.finite import checked
 from girih.engine.memory import FIRST, Memory, state_bytes
-from girih.engine.prompt import Prompt, Prompter
+from girih.engine.prompt import Prompt, Prompter, listed, shown
 from girih.engine.result import Generation
-from girih.engine.run import CHUNK, Run
+from girih.engine.run import CHUNK, Run, device_of
 from girih.engine.sample import Sampling
 from girih.engine.stream import Stream
 from girih.engine.track import Track
 from girih.plan import Plan
+from girih.spec import Full
 from girih.spec import Model as Spec
 from girih.state.capture import DEFAULT_LIMIT, KINDS, Capture
 from girih.state.dense import DenseState
@@ -33,25 +34,30 @@ class Model:
         self.plan: Plan = module.plan  # type: ignore[assignment]
         self.tokenizer = tokenizer
         self.context = self.spec.context
-        self.device = torch.device(self.plan.device)
+        self.device = device_of(module)
         self.prompter = Prompter(tokenizer, self.spec.stacks[-1].input.vocab, self.context)
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def logits(self, sequences: Sequence[Sequence[int]]) -> list[Tensor]:
         """The logits of every token of several token sequences: a [T, V] float32 each."""
-        prompts = [self.prompter.tokens(list(ids)) for ids in sequences]
-        return [self.sequence_logits(ids) for ids in prompts]
+        found = listed(sequences)
+        for ids in found:
+            if isinstance(ids, (str, int)):
+                raise ValueError(f"logits are of lists of token ids, not of {shown(ids)}")
+        prompts = [self.prompter.tokens(ids) for ids in found]
+        return [torch.cat([part.cpu() for part in self.chunks(ids)]) for ids in prompts]
 
-    def sequence_logits(self, ids: list[int], capture: Capture | None = None) -> Tensor:
-        """The logits [T, V] of one sequence, in chunks that bound what a step allocates."""
-        state = self.state(1, len(ids))
-        out = []
-        for start in range(0, len(ids), CHUNK):
-            part = ids[start : start + CHUNK]
-            step = step_of([part], state=state, device=self.device, capture=capture)
-            out.append(checked(self.module(step), self.module).cpu())
-            state.advance(step)
-        return torch.cat(out)
+    def chunks(self, ids: list[int], *, whole: bool = False, **asked: Any) -> Iterator[Tensor]:
+        """The logits of one sequence, chunk by chunk, which bounds what a step allocates."""
+        whole = whole or not causal(self.spec)
+        state = None if whole else self.state(1, len(ids))
+        size = len(ids) if whole else CHUNK
+        for start in range(0, len(ids), size):
+            part = ids[start : start + size]
+            step = step_of([part], state=state, device=self.device, **asked)
+            yield checked(self.module(step), self.module)
+            if state is not None:
+                state.advance(step)
 
     def generate(self, prompts: str | Sequence[Any], **sampling: Any) -> list[Generation]:
         """Texts that continue one or several prompts, generated together.
@@ -74,19 +80,21 @@ class Model:
         """A conversation whose turns cost only their new tokens."""
         return Chat(self, Memory(self.state(1, FIRST)), system)
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def capture(
-        self, prompt: Prompt, what: Collection[str] = KINDS, limit: int = DEFAULT_LIMIT
+        self, prompt: Prompt, what: str | Collection[str] = KINDS, limit: int = DEFAULT_LIMIT
     ) -> dict[str, Tensor]:
         """Hidden states [T, M] ("hidden") and attention maps [heads, T, T] ("attention") by path.
 
         At most `limit` bytes are kept; raises ValueError before more would be computed.
         """
+        chosen = Capture(what, limit)
         ids = self.prompter.tokens(prompt)
-        chosen = Capture([what] if isinstance(what, str) else what, limit)
-        step = step_of([ids], logits="last", device=self.device, capture=chosen)
-        checked(self.module(step), self.module)
-        return {path: values[0] for path, values in chosen.taken.items()}
+        # A map is of the whole prompt; the limit has bounded it before it is computed.
+        whole = chosen.wants("attention")
+        for _ in self.chunks(ids, whole=whole, logits="last", capture=chosen):
+            pass
+        return {path: torch.cat(values) for path, values in chosen.taken.items()}
 
     def explain(self) -> list[dict[str, Any]]:
         """Which backend runs each operation of each run of equal layers, and who refused why."""
@@ -96,6 +104,10 @@ class Model:
         self, prompts: Sequence[Prompt], sampling: Sampling, memory: Memory | None = None
     ) -> Run:
         """The prepared generation of these prompts."""
+        if self.spec.stacks[-1].head is None or not causal(self.spec):
+            raise ValueError("the model does not predict a next token, so it generates no text")
+        if sampling.stop and self.tokenizer is None:
+            raise ValueError("stop strings need a tokenizer, and the model has none")
         ids = [self.prompter.tokens(prompt) for prompt in prompts]
         limit = self.context or 2**62
         tracks = [Track(p, sampling, self.tokenizer, limit - len(p) + 1) for p in ids]
@@ -129,8 +141,14 @@ def several(prompts: Any) -> list[Any]:
     """One prompt or several, as a list of prompts."""
     if isinstance(prompts, str):
         return [prompts]
-    listed = list(prompts)
-    one = listed and not any(isinstance(item, (str, list, tuple)) for item in listed)
-    if not listed:
+    items = listed(prompts)
+    if not items:
         raise ValueError("no prompt is given")
-    return [listed] if one else listed
+    one = all(isinstance(item, Mapping) or not isinstance(item, Iterable) for item in items)
+    return [items] if one else items
+
+
+def causal(spec: Spec) -> bool:
+    """Whether no token sees a later one, so that a sequence can be fed in parts."""
+    branches = (b for stack in spec.stacks for layer in stack.layers for b in layer.branches)
+    return not any(isinstance(getattr(branch.mixer, "mask", None), Full) for branch in branches)

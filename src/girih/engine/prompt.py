@@ -1,6 +1,7 @@
 """From what a user asks to the tokens of a prompt."""
 
-from collections.abc import Mapping, Sequence
+import operator
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from girih.checkpoints.template import ChatTemplate
@@ -24,10 +25,10 @@ class Prompter:
         """The tokens of a prompt; raises ValueError in one line for one that cannot be run."""
         if isinstance(prompt, str):
             found = self.needed().encode(prompt)
-        elif prompt and all(isinstance(item, Mapping) for item in prompt):
-            found = self.chat([dict(m) for m in prompt if isinstance(m, Mapping)])
         else:
-            found = self.ids(prompt)
+            items = listed(prompt)
+            talk = [dict(item) for item in items if isinstance(item, Mapping)]
+            found = self.chat(talk) if talk and len(talk) == len(items) else self.ids(items)
         if not found:
             raise ValueError("the prompt is empty: give at least one token of text")
         if self.context is not None and len(found) > self.context:
@@ -38,13 +39,14 @@ class Prompter:
 
     def chat(self, messages: list[dict[str, Any]]) -> list[int]:
         """A conversation through the chat template, ready for the model's reply."""
+        tokenizer = self.needed()
         if self.template is None:
             raise ValueError("the model has no chat template: give the prompt as a plain text")
         for index, message in enumerate(messages):
             if not isinstance(message.get("role"), str):
                 raise ValueError(f"message {index} has no role")
         text = self.template.render(messages, add_generation_prompt=True)
-        return self.needed().encode_chat(text)
+        return tokenizer.encode_chat(text)
 
     def needed(self) -> Tokenizer:
         """The tokenizer; raises ValueError where the model has none."""
@@ -52,15 +54,39 @@ class Prompter:
             raise ValueError("the model has no tokenizer: give prompts as token ids")
         return self.tokenizer
 
-    def ids(self, prompt: Sequence[Any]) -> list[int]:
+    def ids(self, prompt: list[Any]) -> list[int]:
         """Token ids, each checked to be in the vocabulary."""
         found = []
-        for token in prompt:
-            if isinstance(token, bool) or not isinstance(token, int):
-                raise ValueError(f"a prompt is a text, messages or token ids, not {token!r:.60}")
+        for item in prompt:
+            try:
+                token = operator.index(item)
+            except TypeError:
+                raise refusal(item) from None
+            if isinstance(item, bool):
+                raise refusal(item)
             if not 0 <= token < self.vocab:
                 raise ValueError(
                     f"the token id {token} is outside the vocabulary of {self.vocab:,}"
                 )
             found.append(token)
         return found
+
+
+def listed(prompt: Any) -> list[Any]:
+    """The items of a prompt or of several, arrays too; raises ValueError for what has none."""
+    if hasattr(prompt, "tolist"):
+        prompt = prompt.tolist()
+    if isinstance(prompt, (str, bytes, bytearray, Mapping)) or not isinstance(prompt, Iterable):
+        raise refusal(prompt)
+    return list(prompt)
+
+
+def refusal(value: object) -> ValueError:
+    """The error for what is no prompt or no part of one."""
+    return ValueError(f"a prompt is a text, messages or token ids, not {shown(value)}")
+
+
+def shown(value: object) -> str:
+    """A value on one short line."""
+    text = " ".join(repr(value).split())
+    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -24,7 +24,7 @@ class Piece:
 
 @dataclass(frozen=True, slots=True)
 class Times:
-    """Seconds of the two phases, with the tokens they handled."""
+    """Seconds of the two phases, without what a reader does between pieces, and their tokens."""
 
     prefill_s: float
     decode_s: float
@@ -46,8 +46,10 @@ class Times:
 class Generation:
     """A finished text.
 
-    `finish_reason` is "stop" (an end token or a stop string), "length" (max_tokens) or "context"
-    (no room is left in the model's context). `cached_tokens` of the prompt were not computed again.
+    `finish_reason` is "stop" (an end token or a stop string), "length" (max_tokens), "context" (no
+    room is left in the model's context) or "interrupted" (not ended by itself, or not yet).
+    `cached_tokens` of the prompt were not computed again. The times are those of all texts that
+    were generated together.
     """
 
     text: str

@@ -10,6 +10,7 @@ from girih.engine.finite import checked
 from girih.engine.memory import Memory
 from girih.engine.result import Generation, Piece, Times
 from girih.engine.track import Track
+from girih.nn.build import canonical
 from girih.state.dense import DenseState
 from girih.state.step import step_of
 
@@ -18,7 +19,7 @@ CHUNK = 512
 
 
 class Run:
-    """Sequences generated together; iterate it for (index, Piece), then ask for `results()`.
+    """Sequences generated together; iterate it once for (index, Piece), then ask for `results()`.
 
     With a `memory` there is one sequence, and what the memory already holds is not fed again.
     """
@@ -28,7 +29,7 @@ class Run:
     ) -> None:
         self.module, self.tracks, self.memory = module, list(tracks), memory
         self.state = state
-        self.device = next(iter(state.blocks.values())).device
+        self.device = device_of(module)
         self.cached = [0 if memory is None else state.positions(0) for _ in tracks]
         self.prefill_s = self.decode_s = 0.0
         self.decoded = 0
@@ -41,18 +42,27 @@ class Run:
             self.memory.mark()
         self.prefill_s = time.perf_counter() - start
         live = list(range(len(self.tracks)))
+        try:
+            while live:
+                start = time.perf_counter()
+                rows = zip(logits, live, strict=True)
+                pieces = [(index, self.tracks[index].choose(row)) for row, index in rows]
+                self.decode_s += time.perf_counter() - start
+                yield from pieces
+                live = [index for index in live if self.tracks[index].finish is None]
+                if live:
+                    logits = self.decode(live)
+        finally:
+            if self.memory is not None:
+                self.memory.mark()
+
+    def decode(self, live: list[int]) -> Tensor:
+        """Feed the last token of each unfinished sequence; the logits [B, V] after it."""
         start = time.perf_counter()
-        while True:
-            for row, index in zip(logits, live, strict=True):
-                yield index, self.tracks[index].choose(row)
-            self.decode_s = time.perf_counter() - start
-            live = [index for index in live if self.tracks[index].finish is None]
-            if not live:
-                break
-            logits = self.feed([[self.tracks[index].tokens[-1]] for index in live], live)
-            self.decoded += len(live)
-        if self.memory is not None:
-            self.memory.mark()
+        logits = self.feed([[self.tracks[index].tokens[-1]] for index in live], live)
+        self.decode_s += time.perf_counter() - start
+        self.decoded += len(live)
+        return logits
 
     def prefill(self) -> Tensor:
         """Feed the prompts, chunk by chunk; the logits [B, V] after each one's last token."""
@@ -102,3 +112,8 @@ class Run:
             )
             for track, cached in zip(self.tracks, self.cached, strict=True)
         ]
+
+
+def device_of(module: nn.Module) -> torch.device:
+    """Where the weights of a module are, and so where it is run."""
+    return next(iter(canonical(module).values())).device

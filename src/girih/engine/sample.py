@@ -1,5 +1,6 @@
 """Choosing the next token: what a request asks for, and the choice itself. V vocabulary."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -23,7 +24,7 @@ class Sampling:
     min_p: float = 0.0
     repetition_penalty: float = 1.0
     seed: int | None = None
-    stop: tuple[str, ...] = ()
+    stop: str | Sequence[str] = ()
     logprobs: int | None = None
 
     def __post_init__(self) -> None:
@@ -45,10 +46,9 @@ class Sampling:
                 raise ValueError(f"{name} {value!r} is not between {low:g} and {high:g}")
             if isinstance(low, int) and not isinstance(value, int):
                 raise ValueError(f"{name} {value!r} is not a whole number")
-        texts = (self.stop,) if isinstance(self.stop, str) else tuple(self.stop)
-        if not all(isinstance(text, str) and text for text in texts):
-            raise ValueError("stop: a stop string is empty or no text")
-        object.__setattr__(self, "stop", texts)
+        if self.seed is not None and type(self.seed) is not int:
+            raise ValueError(f"seed {self.seed!r} is not a whole number")
+        object.__setattr__(self, "stop", texts(self.stop))
 
     def generator(self) -> torch.Generator:
         """The source of chance of one sequence: the same for the same seed, in any batch."""
@@ -60,6 +60,17 @@ class Sampling:
         return made
 
 
+def texts(stop: object) -> tuple[str, ...]:
+    """The stop strings that are meant; raises ValueError for what is none."""
+    if stop is None:
+        return ()
+    found = (stop,) if isinstance(stop, str) or not isinstance(stop, Sequence) else tuple(stop)
+    for text in found:
+        if not isinstance(text, str) or not text:
+            raise ValueError(f"stop: {text!r:.60} is empty or not a text")
+    return found
+
+
 def pick(
     logits_V: Tensor, sampling: Sampling, seen: Tensor | None, generator: torch.Generator
 ) -> int:
@@ -68,7 +79,9 @@ def pick(
         logits_V = penalised(logits_V, seen, sampling.repetition_penalty)
     if sampling.temperature == 0.0:
         return int(logits_V.argmax())
-    probabilities_V = kept(logits_V.double() / sampling.temperature, sampling)
+    # With the largest at zero no temperature, however small, makes an infinite number.
+    shifted_V = logits_V.double() - logits_V.max()
+    probabilities_V = kept(shifted_V / sampling.temperature, sampling)
     return int(torch.multinomial(probabilities_V, 1, generator=generator))
 
 
@@ -87,7 +100,7 @@ def kept(logits_V: Tensor, sampling: Sampling) -> Tensor:
         logits_V = logits_V.masked_fill(logits_V < least, -torch.inf)
     probabilities_V = torch.softmax(logits_V, dim=-1)
     if sampling.top_p < 1.0:
-        ordered, index = probabilities_V.sort(descending=True)
+        ordered, index = probabilities_V.sort(descending=True, stable=True)
         # A token stays if those before it do not yet reach top_p: the first always does.
         outside = ordered.cumsum(0) - ordered >= sampling.top_p
         probabilities_V = probabilities_V.index_fill(0, index[outside], 0.0)

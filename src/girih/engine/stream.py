@@ -13,9 +13,9 @@ class Stream:
     and what was said.
     """
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: Run, pieces: Iterator[tuple[int, Piece]] | None = None) -> None:
         self.run = run
-        self.pieces = iter(run)
+        self.pieces = iter(run) if pieces is None else pieces
 
     def __iter__(self) -> Iterator[Piece]:
         return self

@@ -61,9 +61,12 @@ class Track:
     def said(self, text: str) -> str:
         """Take in new text; return what may be shown, and end at a stop string."""
         self.held += text
-        found = [at for stop in self.sampling.stop if (at := self.held.find(stop)) >= 0]
+        # The stop that is complete first, so that it does not matter how tokens cut the text.
+        found = [
+            (at + len(stop), at) for stop in self.sampling.stop if (at := self.held.find(stop)) >= 0
+        ]
         if found:
-            shown, self.held, self.finish = self.held[: min(found)], "", "stop"
+            shown, self.held, self.finish = self.held[: min(found)[1]], "", "stop"
         else:
             keep = max((overlap(self.held, stop) for stop in self.sampling.stop), default=0)
             cut = len(self.held) - keep

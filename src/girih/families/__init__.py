@@ -7,6 +7,7 @@ from types import ModuleType
 from typing import Any
 
 from girih.families.config import Config
+from girih.spec.base import show
 from girih.spec.errors import SpecError
 from girih.spec.model import Model
 
@@ -22,17 +23,24 @@ def family(model_type: object) -> ModuleType:
     """The module of a model type; raises SpecError naming the known ones."""
     name = model_type.replace("-", "_") if isinstance(model_type, str) else None
     if name not in known():
-        raise SpecError(f"model_type {model_type!r} is not known; known: {', '.join(known())}")
+        raise SpecError(f"model_type {show(model_type)} is not known; known: {', '.join(known())}")
     return importlib.import_module(f"girih.families.{name}")
 
 
 def spec_from_config(
     config: Mapping[str, Any], *, ignore: Iterable[str] = (), path: str = "config.json"
 ) -> Model:
-    """The spec that a config.json implies; every key is read, bookkeeping, or in `ignore`."""
+    """The spec that a config.json implies; every key is read, bookkeeping, or in `ignore`.
+
+    Raises SpecError in one line that begins with `path`.
+    """
     if "model_type" not in config:
         raise SpecError(f"{path}: the key model_type is missing; known: {', '.join(known())}")
     reader = Config(config, path)
-    model: Model = family(config["model_type"]).spec(reader)
-    reader.finish(ignore)
+    try:
+        model: Model = family(config["model_type"]).spec(reader)
+        reader.finish(ignore)
+    except SpecError as error:
+        text = str(error)
+        raise SpecError(text if text.startswith(path) else f"{path}: {text}") from None
     return model

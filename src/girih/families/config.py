@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from girih.spec.base import MOST_INT, show
 from girih.spec.errors import SpecError
 
 BOOKKEEPING = frozenset(
@@ -51,6 +52,8 @@ BOOKKEEPING = frozenset(
 """Keys that say nothing of what an inference pass computes: names, training, output options."""
 
 MISSING: Any = object()
+MOST = 1e300
+"""No number of a config is larger."""
 
 
 class Config:
@@ -76,31 +79,42 @@ class Config:
         """A whole number (or the default, which may be None)."""
         value = self.get(key, default)
         if value is not default and (isinstance(value, bool) or not isinstance(value, int)):
-            raise SpecError(f"{self.path}: {key} {value!r} is not a whole number")
+            raise SpecError(f"{self.path}: {key} {show(value)} is not a whole number")
+        if value is not default and abs(value) > MOST_INT:
+            raise SpecError(f"{self.path}: {key} {show(value)} is too large a number")
         return value
 
     def number(self, key: str, default: Any = MISSING) -> Any:
         """A number (or the default)."""
         value = self.get(key, default)
-        if value is not default and (
-            isinstance(value, bool) or not isinstance(value, (int, float))
-        ):
-            raise SpecError(f"{self.path}: {key} {value!r} is not a number")
+        if value is default:
+            return value
+        number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        if not number or not abs(value) <= MOST:
+            raise SpecError(f"{self.path}: {key} {show(value)} is not a finite number")
         return value
 
     def flag(self, key: str, default: bool) -> bool:
         """A true or false."""
         value = self.get(key, default)
         if not isinstance(value, bool):
-            raise SpecError(f"{self.path}: {key} {value!r} is not true or false")
+            raise SpecError(f"{self.path}: {key} {show(value)} is not true or false")
         return value
 
     def word(self, key: str, known: Mapping[str, Any], default: Any = MISSING) -> Any:
         """What a word stands for among those known."""
         value = self.get(key, default)
         if not isinstance(value, str) or value not in known:
-            raise SpecError(f"{self.path}: {key} {value!r} is not known; known: {', '.join(known)}")
+            words = ", ".join(known)
+            raise SpecError(f"{self.path}: {key} {show(value)} is not known; known: {words}")
         return known[value]
+
+    def words(self, key: str, default: list[str]) -> list[str]:
+        """A list of words."""
+        value = self.get(key, default)
+        if not isinstance(value, list) or not all(isinstance(word, str) for word in value):
+            raise SpecError(f"{self.path}: {key} {show(value)} is not a list of words")
+        return value
 
     def part(self, key: str) -> "Config | None":
         """A nested object, read with the same care; None where absent."""
@@ -108,7 +122,7 @@ class Config:
         if value is None:
             return None
         if not isinstance(value, Mapping):
-            raise SpecError(f"{self.path}: {key} {value!r} is not an object")
+            raise SpecError(f"{self.path}: {key} {show(value)} is not an object")
         made = Config(value, f"{self.path}: {key}")
         self.parts.append(made)
         return made
@@ -117,16 +131,23 @@ class Config:
         """Take a key of which one value is supported; raise SpecError at any other."""
         value = self.get(key, expected if default is MISSING else default)
         if value != expected:
-            raise SpecError(f"{self.path}: {key} {value!r} is not supported, only {expected!r}")
+            raise SpecError(f"{self.path}: {key} {show(value)} is not supported, only {expected!r}")
 
     def finish(self, allowed: Iterable[str] = ()) -> None:
         """Raise SpecError naming the keys that nobody read."""
         passed = self.taken | BOOKKEEPING | set(allowed)
         left = [key for key, value in self.data.items() if key not in passed and value is not None]
         if left:
+            more = f" and {len(left) - 3} more" if len(left) > 3 else ""
             raise SpecError(
-                f"{self.path}: {', '.join(map(str, left))}: not read by this family; "
-                f"if it may be left out, pass --ignore {left[0]}"
+                f"{self.path}: {', '.join(map(plain, left[:3]))}{more}: not read by this family; "
+                f"if it may be left out, pass --ignore {plain(left[0])}"
             )
         for part in self.parts:
             part.finish(allowed)
+
+
+def plain(key: object) -> str:
+    """A key as it is, or quoted where it is long or has control characters."""
+    text = str(key)
+    return text if text.isprintable() and len(text) <= 60 else show(text)

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from girih.families.config import Config
+from girih.spec.base import show
 from girih.spec.errors import SpecError
 
 ARCHITECTURES = {"llama": "llama", "qwen2": "qwen2", "qwen3": "qwen3", "gpt2": "gpt2"}
@@ -51,7 +52,7 @@ def config_from_gguf(
     name = metadata.get("general.architecture")
     if not isinstance(name, str) or name not in ARCHITECTURES:
         known = ", ".join(ARCHITECTURES)
-        raise SpecError(f"general.architecture {name!r} is not known; known: {known}")
+        raise SpecError(f"general.architecture {show(name)} is not known; known: {known}")
     own = {key: value for key, value in metadata.items() if key.startswith(f"{name}.")}
     reader = Config(own, "GGUF metadata")
     out: dict[str, Any] = {"model_type": ARCHITECTURES[name]}
@@ -71,8 +72,8 @@ def config_from_gguf(
 def vocab_size(reader: Config, name: str, shapes: Mapping[str, tuple[int, ...]]) -> int:
     """The rows of the embedding, which is what the model has whatever the metadata says."""
     reader.get(f"{name}.vocab_size", 0)
-    if "token_embd.weight" not in shapes:
-        raise SpecError("the tensor token_embd.weight is missing")
+    if not shapes.get("token_embd.weight"):
+        raise SpecError("the tensor token_embd.weight is missing or a single number")
     return shapes["token_embd.weight"][0]
 
 
@@ -80,26 +81,33 @@ def rotary(
     reader: Config, name: str, config: Mapping[str, Any], factors: Sequence[float] | None
 ) -> dict[str, Any]:
     """The rope settings, and the check that the whole of each head is rotated."""
-    heads, dim = config["num_attention_heads"], config["hidden_size"]
-    head_dim = config.get("head_dim", dim // heads if isinstance(heads, int) and heads else 0)
+    written = Config(config, "GGUF metadata")
+    heads, dim = written.integer("num_attention_heads"), written.integer("hidden_size")
+    head_dim = written.integer("head_dim", dim // heads if heads else 0)
+    theta = written.number("rope_theta", 10000.0)
+    if head_dim < 1 or theta <= 0:
+        raise SpecError(f"GGUF metadata: heads of width {head_dim}, a rotary base of {theta}")
     reader.only(f"{name}.rope.dimension_count", head_dim)
     reader.only(f"{name}.attention.value_length", head_dim)
     kind = reader.get(f"{name}.rope.scaling.type", "none")
     scale = reader.get(f"{name}.rope.scaling.factor", None)
     if factors is not None:
-        return {"rope_scaling": llama3(factors, head_dim, config.get("rope_theta", 10000.0))}
+        return {"rope_scaling": llama3(factors, head_dim, theta)}
     if kind == "linear":
         if scale is None:
             raise SpecError(f"GGUF metadata: the key {name}.rope.scaling.factor is missing")
         return {"rope_scaling": {"rope_type": "linear", "factor": shortest(scale)}}
     if kind != "none":
-        raise SpecError(f"GGUF metadata: the rope scaling {kind!r} is not supported")
+        raise SpecError(f"GGUF metadata: the rope scaling {show(kind)} is not supported")
     return {}
 
 
 def llama3(factors: Sequence[float], head_dim: int, theta: float) -> dict[str, Any]:
     """The published settings that give these factors, or the factors themselves."""
+    own = {"rope_type": "factors", "factors": list(factors)}
     largest = round(max(factors), 3)
+    if len(factors) != head_dim // 2 or largest <= 0:
+        return own  # which the spec refuses, saying why
     settings = {"rope_type": "llama3", "factor": shortest(largest)} | LLAMA3_BANDS
     settings["original_max_position_embeddings"] = LLAMA3_CONTEXT
     low = LLAMA3_CONTEXT / LLAMA3_BANDS["low_freq_factor"]
@@ -111,7 +119,7 @@ def llama3(factors: Sequence[float], head_dim: int, theta: float) -> dict[str, A
         if high <= wave <= low:
             expected = 1 / ((1 - smooth) / largest + smooth)
         if abs(expected - factor) > 1e-4 * expected:
-            return {"rope_type": "factors", "factors": list(factors)}
+            return own
     return settings
 
 

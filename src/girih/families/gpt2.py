@@ -31,7 +31,7 @@ def spec(config: Config) -> Model:
     """The spec of a `gpt2` config."""
     dim, heads = config.integer("n_embd", 768), config.integer("n_head", 12)
     if heads < 1 or dim % heads:
-        raise SpecError(f"config.json: n_embd {dim} is not a multiple of n_head {heads}")
+        raise SpecError(f"n_embd {dim} is not a multiple of n_head {heads}")
     context = config.integer("n_positions", 1024)
     config.only("n_ctx", context)
     config.only("scale_attn_weights", True)

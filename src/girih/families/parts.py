@@ -1,6 +1,6 @@
 """Readers and skeletons that families share."""
 
-from girih.families.config import Config
+from girih.families.config import Config, plain
 from girih.spec import (
     MLP,
     Attention,
@@ -44,7 +44,7 @@ def rope(config: Config, width: int, theta: float = 10000.0) -> Rope:
         base = float(joined.number("rope_theta", base))
     kinds = [rope_scaling(part) for part in (scaling, joined) if part is not None]
     if len(kinds) == 2 and kinds[0] != kinds[1]:
-        raise SpecError("config.json: rope_scaling and rope_parameters contradict each other")
+        raise SpecError("rope_scaling and rope_parameters contradict each other")
     return Rope(width=width, theta=base, scaling=kinds[-1] if kinds else None)
 
 
@@ -52,14 +52,15 @@ def rope_scaling(part: Config) -> LinearScaling | Llama3Scaling | FrequencyFacto
     """The scaling that an object with `rope_type` (formerly `type`) describes."""
     spelled = [part.get(key) for key in ("rope_type", "type") if part.get(key, None) is not None]
     kind = spelled[0] if spelled else "default"
-    if len(set(spelled)) > 1:
+    if any(word != kind for word in spelled):
         raise SpecError(f"{part.path}: rope_type and type contradict each other")
     if kind == "default":
         return None
     if kind == "linear":
         return LinearScaling(factor=part.number("factor"))
     if kind == "factors":
-        return FrequencyFactors(factors=tuple(part.get("factors")))
+        factors = part.get("factors")
+        return FrequencyFactors(factors=tuple(factors) if isinstance(factors, list) else factors)
     if kind == "llama3":
         return Llama3Scaling(
             factor=part.number("factor"),
@@ -68,24 +69,26 @@ def rope_scaling(part: Config) -> LinearScaling | Llama3Scaling | FrequencyFacto
             original_context=part.integer("original_max_position_embeddings"),
         )
     known = "default, linear, llama3"
-    raise SpecError(f"{part.path}: the rope type {kind!r} is not supported; supported: {known}")
+    raise SpecError(
+        f"{part.path}: the rope type {plain(kind)} is not supported; supported: {known}"
+    )
 
 
 def full_layers(config: Config, count: int) -> None:
     """Take `layer_types`, and raise SpecError unless every layer attends to all before it."""
-    kinds = config.get("layer_types", ["full_attention"] * count)
-    other = sorted({str(kind) for kind in kinds} - {"full_attention"})
+    kinds = config.words("layer_types", ["full_attention"] * count)
+    other = sorted(set(kinds) - {"full_attention"})
     if other:
-        raise SpecError(f"config.json: layer_types {', '.join(other)} is not supported yet")
+        raise SpecError(f"layer_types {plain(other[0])} is not supported, only full_attention")
     if len(kinds) != count:
-        raise SpecError(f"config.json: {len(kinds)} layer_types for {count} layers")
+        raise SpecError(f"{len(kinds)} layer_types for {count} layers")
 
 
 def no_window(window: int | None, context: int | None) -> None:
     """Raise SpecError where a sliding window would hide tokens within the context."""
     if window is not None and (context is None or window < context):
         raise SpecError(
-            f"config.json: sliding_window {window} is shorter than the context {context}; "
+            f"sliding_window {window} is shorter than the context {context}; "
             "sliding windows are not supported yet"
         )
 
@@ -94,7 +97,7 @@ def attention(config: Config, dim: int, *, biases: tuple[str, ...], head_norm: b
     """Rotary grouped-query attention under the names that Llama's config gave its numbers."""
     heads = config.integer("num_attention_heads")
     if heads < 1 or (config.data.get("head_dim") is None and dim % heads):
-        raise SpecError(f"config.json: hidden_size {dim} is not a multiple of {heads} heads")
+        raise SpecError(f"hidden_size {dim} is not a multiple of {heads} heads")
     head_dim = config.integer("head_dim", dim // heads)
     return Attention(
         heads=heads,
@@ -153,7 +156,7 @@ def decoder(
         )
     )
     if not 0 <= count <= 10_000:
-        raise SpecError(f"config.json: {count} layers are not a model")
+        raise SpecError(f"{count} layers are not a model")
     stack = Stack(
         name="decoder",
         dim=dim,

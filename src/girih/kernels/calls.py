@@ -28,8 +28,8 @@ class AttentionCall:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LinearCall:
-    """A product with a matrix stored in another way than x is: x_TI times its transpose."""
+    """A product of rows with the transpose of a matrix."""
 
     x_TI: Tensor
     weight: Packed | Tensor
-    """[O, I], in blocks or in another dtype."""
+    """[O, I], in blocks or plain, in any float dtype."""

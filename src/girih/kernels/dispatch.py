@@ -5,12 +5,12 @@ from types import ModuleType
 
 from torch import Tensor
 
-from girih.kernels import reference, sdpa
+from girih.kernels import pytorch, reference
 from girih.kernels.calls import AttentionCall, LinearCall
 
 BACKENDS: dict[str, tuple[ModuleType, ...]] = {
-    "attention": (sdpa, reference),
-    "linear": (reference,),
+    "attention": (pytorch, reference),
+    "linear": (pytorch, reference),
 }
 """The backends of each operation, the fastest first; the reference stands last everywhere."""
 
@@ -50,6 +50,6 @@ def attention(call: AttentionCall, *, exact: bool) -> Tensor:
 
 
 def linear(call: LinearCall, *, exact: bool) -> Tensor:
-    """The product with a matrix stored otherwise, by the chosen backend; returns [T, O]."""
+    """The product with a matrix by the chosen backend; returns [T, O]."""
     out: Tensor = choose("linear", call, exact=exact)[0].linear(call)
     return out

@@ -10,7 +10,7 @@ from girih.kernels.calls import AttentionCall, LinearCall
 from girih.kernels.packed import Packed
 
 TILE = 1 << 20
-"""Values widened at a time: small enough that the allocator gives the same memory again."""
+"""Values widened at a time on the CPU, where such a piece stays in its cache."""
 
 
 def refuses(op: str, call: object) -> str | None:
@@ -60,7 +60,7 @@ def linear(call: LinearCall) -> Tensor:
     """The product with a matrix that is widened a few rows at a time; returns [T, O]."""
     x_TI, weight = call.x_TI, call.weight
     outputs, inputs = weight.shape
-    count = max(1, TILE // inputs) if x_TI.device.type == "cpu" else outputs
+    count = max(1, (TILE if x_TI.device.type == "cpu" else TILE << 6) // inputs)
     parts = [
         torch.nn.functional.linear(x_TI, widened(weight, slice(start, start + count), x_TI.dtype))
         for start in range(0, outputs, count)

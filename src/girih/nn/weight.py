@@ -2,7 +2,6 @@
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import linear
 
 from girih.kernels import dispatch
 from girih.kernels.calls import LinearCall
@@ -31,15 +30,8 @@ class Weight(nn.Module):
     def linear(self, x_TI: Tensor) -> Tensor:
         """x times the transpose of the matrix, plus the bias: [T, O]."""
         matrix = self.weight if self.packed is None else self.packed
-        if isinstance(matrix, Tensor) and matrix.dtype == x_TI.dtype:
-            return linear(x_TI, matrix, self.cast_bias(x_TI))
         out_TO = dispatch.linear(LinearCall(x_TI=x_TI, weight=matrix), exact=self.exact)
-        bias_O = self.cast_bias(x_TI)
-        return out_TO if bias_O is None else out_TO + bias_O
-
-    def cast_bias(self, x_TI: Tensor) -> Tensor | None:
-        """The bias in the dtype of the input."""
-        return None if self.bias is None else self.bias.to(x_TI.dtype)
+        return out_TO if self.bias is None else out_TO + self.bias.to(x_TI.dtype)
 
     def rows(self, index_T: Tensor, dtype: torch.dtype) -> Tensor:
         """The rows of these indices: [T, in]."""

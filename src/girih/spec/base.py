@@ -23,6 +23,9 @@ NODES: dict[str, type["Node"]] = {}
 
 Made = TypeVar("Made", bound=type["Node"])
 
+MOST_INT = 2**63 - 1
+"""No count of a model is larger, nor one that an index of memory can hold."""
+
 
 @dataclass(frozen=True, slots=True)
 class Tensor:
@@ -138,7 +141,8 @@ def fitted(value: object, hint: Any) -> object:
         finite = abs(value) <= 1e308
         return float(value) if finite else Misfit(f"{show(value)} is not a finite number")
     if isinstance(value, hint) and (hint is bool or not isinstance(value, bool)):
-        return value
+        large = hint is int and not -MOST_INT <= value <= MOST_INT
+        return Misfit(f"{show(value)} is too large a number") if large else value
     return Misfit(f"{show(value)} is not {wanted(hint)}")
 
 
@@ -156,7 +160,10 @@ def wanted(hint: Any) -> str:
 
 def show(value: object) -> str:
     """A value for an error line, kept short."""
-    text = type(value).__name__ if isinstance(value, Node) else repr(value)
+    try:
+        text = type(value).__name__ if isinstance(value, Node) else repr(value)
+    except (ValueError, RecursionError):  # a number of thousands of digits, a list in a list in ...
+        text = f"this {type(value).__name__}"
     return text if len(text) <= 60 else text[:57] + "..."
 
 

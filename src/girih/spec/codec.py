@@ -76,9 +76,11 @@ def from_json(data: object) -> Model:
     """The spec that a JSON object describes; raises SpecError with the path of the culprit."""
     if not isinstance(data, dict):
         raise SpecError(f"$: {show(data)} is not an object")
-    if data.get("version") != VERSION:
-        found = show(data.get("version"))
-        raise SpecError(f"$.version: {found} is not {VERSION}, the version that this girih reads")
+    version = data.get("version")
+    if type(version) is not int or version != VERSION:
+        raise SpecError(
+            f"$.version: {show(version)} is not {VERSION}, the version that this girih reads"
+        )
     rest = {key: value for key, value in data.items() if key != "version"}
     try:
         found = decoded(rest, Model, "$")
@@ -106,7 +108,8 @@ def decoded_node(data: dict[Any, Any], classes: list[Any], path: str) -> Node:
     kinds = {cls.__name__: cls for cls in classes}
     tag = data.get("type")
     if not isinstance(tag, str) or tag not in kinds:
-        known = "known, but does not fit here" if tag in NODES else "unknown"
+        here = isinstance(tag, str) and tag in NODES
+        known = "known, but does not fit here" if here else "unknown"
         raise SpecError(f"{path}.type: {show(tag)} is {known}; here: {', '.join(kinds)}")
     cls = kinds[tag]
     types = hints(cls)

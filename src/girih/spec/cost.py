@@ -77,18 +77,18 @@ def weight_bytes(tensors: Mapping[str, Tensor], weights: str | Mapping[str, str]
     total = 0
     for name, tensor in tensors.items():
         if isinstance(weights, str):
-            total += bytes_in(tensor, weights)
+            total += tensor_bytes(held_in(tensor, weights), tensor)
         else:
             require(name in weights, f"weights: no format is given for {name}")
             total += tensor_bytes(format_of(weights[name]), tensor)
     return total
 
 
-def bytes_in(tensor: Tensor, name: str) -> int:
-    """The bytes of a tensor in a format, or in float32 where block formats cannot hold it."""
+def held_in(tensor: Tensor, name: str) -> Format:
+    """The format of that name, or float32 where its blocks cannot hold the tensor."""
     wanted = format_of(name)
     whole = len(tensor.shape) > 1 and tensor.shape[-1] % wanted.values == 0
-    return tensor_bytes(format_of("float32") if wanted.packed and not whole else wanted, tensor)
+    return format_of("float32") if wanted.packed and not whole else wanted
 
 
 def tensor_bytes(form: Format, tensor: Tensor) -> int:

@@ -1,5 +1,6 @@
 """A model as a drawing in text: a tree of its boxes, from the input down to the head."""
 
+import re
 import textwrap
 from dataclasses import dataclass
 from typing import Any
@@ -60,7 +61,7 @@ def boxes(stack: dict[str, Any]) -> list[Row]:
 
 
 def layer_rows(run: dict[str, Any], ends: bool) -> list[Row]:
-    """The rows of a run of equal layers; `ends` where nothing of the stack comes after it."""
+    """The rows of a run of equal layers, whose branches each add to the stream; `ends` if last."""
     count = run["last"] - run["first"] + 1
     name = f"layers {run['first']}-{run['last']}" if count > 1 else f"layer {run['first']}"
     below = "   " if ends else "│  "
@@ -71,7 +72,7 @@ def layer_rows(run: dict[str, Any], ends: bool) -> list[Row]:
         inner = branch is run["branches"][-1]
         stem, further = ("└─ ", "   ") if inner else ("├─ ", "│  ")
         parameters = branch["parameters"] * count
-        rows.append(Row(below + stem, below + further, branch["name"], f"x + {chain}", parameters))
+        rows.append(Row(below + stem, below + further, branch["name"], chain, parameters))
     return rows
 
 
@@ -80,7 +81,7 @@ def laid_out(rows: list[Row], total: int, width: int) -> list[str]:
     counts = ["" if row.count is None else f"{row.count:,}" for row in rows]
     if width >= ROOM_FOR_SHARES:
         counts = [
-            text if row.count is None else f"{text}  {row.count / max(total, 1):>6.1%}"
+            text if row.count is None else f"{text}  {row.count / max(total, 1):>4.0%}"
             for row, text in zip(rows, counts, strict=True)
         ]
     left = max(len(row.stem) + len(row.name) for row in rows)
@@ -89,7 +90,14 @@ def laid_out(rows: list[Row], total: int, width: int) -> list[str]:
     middle = min(longest, max(NARROWEST, width - left - right - 4))
     lines = []
     for row, count in zip(rows, counts, strict=True):
-        first, *rest = textwrap.wrap(row.text, middle) or [""]
+        first, *rest = folded(row.text, middle) or [""]
         lines.append(f"{row.stem + row.name:<{left}}  {first:<{middle}}  {count:>{right}}".rstrip())
         lines += [f"{row.below:<{left}}  {part}" for part in rest]
     return lines
+
+
+def folded(text: str, width: int) -> list[str]:
+    """The text in lines of about `width` columns, which break only between its parts."""
+    kept = re.sub(r"(?<![,:>]) ", "\u00a0", text)
+    broken = textwrap.wrap(kept, width, break_long_words=False, break_on_hyphens=False)
+    return [line.replace("\u00a0", " ") for line in broken]

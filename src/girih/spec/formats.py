@@ -93,5 +93,5 @@ def format_of(name: str) -> Format:
     """
     known = _SPELLINGS.get(name.strip().lower().removeprefix("torch."))
     if known is None:
-        raise SpecError(f"unknown storage format {name!r}; known are: {', '.join(FORMATS)}")
+        raise SpecError(f"unknown storage format {name[:60]!r}; known are: {', '.join(FORMATS)}")
     return FORMATS[known]

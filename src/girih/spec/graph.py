@@ -91,7 +91,7 @@ def attention_words(value: Attention) -> str:
     kind = "MHA" if value.kv_heads == value.heads else kind
     parts = [f"{value.heads} heads x {value.head_dim}"]
     if value.kv_heads != value.heads:
-        parts.append(f"{value.kv_heads} kv head{'s' if value.kv_heads > 1 else ''}")
+        parts.append(f"{value.kv_heads} kv")
     parts.append(value.mask.what)
     if value.position is not None:
         parts.append(rope_words(value.position))

@@ -1,6 +1,7 @@
 """Model > Stack > Layer > Branch: how mixers are put together."""
 
 import re
+from collections import Counter
 from typing import ClassVar
 
 from girih.spec.base import Flops, Node, Slot, Tensor, Work, node, positive, prefixed, require
@@ -10,6 +11,8 @@ from girih.spec.positions import Learned
 
 MAX_LAYERS = 10_000
 """More layers than any model has; keeps a hostile spec from filling the memory."""
+MAX_BRANCHES = 3 * MAX_LAYERS
+"""The same of all layers together."""
 
 
 @node
@@ -52,8 +55,8 @@ class Layer(Node):
     def check(self) -> None:
         names = [branch.name for branch in self.branches]
         require(bool(names), "branches is empty")
-        twice = {name for name in names if names.count(name) > 1}
-        require(not twice, f"branches: the name {', '.join(sorted(twice))} is used twice")
+        twice = next((name for name, count in Counter(names).items() if count > 1), None)
+        require(twice is None, f"branches: the name {twice} is used twice")
 
     def tensors(self, dim: int) -> dict[str, Tensor]:
         """The weights of the branches, by local name."""
@@ -117,6 +120,8 @@ class Stack(Node):
         require(self.context is None or self.context > 0, f"context {self.context} is below one")
         count = len(self.layers)
         require(count <= MAX_LAYERS, f"layers: {count} are more than {MAX_LAYERS}")
+        parts = sum(len(layer.branches) for layer in self.layers)
+        require(parts <= MAX_BRANCHES, f"layers: {parts} branches are more than {MAX_BRANCHES}")
         table = self.input.position
         if table is not None:
             require(

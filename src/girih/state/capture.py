@@ -15,11 +15,15 @@ class Capture:
     [heads, tokens, keys]). Raises ValueError for other words and when the limit would be passed.
     """
 
-    def __init__(self, what: Collection[str] = KINDS, limit: int = DEFAULT_LIMIT) -> None:
-        unknown = sorted(set(what) - set(KINDS))
-        if unknown:
-            raise ValueError(f"capture {', '.join(unknown)}: not known; known: {', '.join(KINDS)}")
-        self.what = frozenset(what)
+    def __init__(self, what: str | Collection[str] = KINDS, limit: int = DEFAULT_LIMIT) -> None:
+        wanted = [what] if isinstance(what, str) or not isinstance(what, Collection) else what
+        unknown = [repr(kind) for kind in wanted if kind not in KINDS]
+        if unknown or not wanted:
+            words = ", ".join(unknown) or "nothing"
+            raise ValueError(f"capture {words}: not known; known: {', '.join(KINDS)}")
+        if type(limit) is not int or limit < 0:
+            raise ValueError(f"capture: the limit {limit!r} is not a number of bytes")
+        self.what = frozenset(wanted)
         self.limit = limit
         self.bytes = 0
         self.taken: dict[str, list[Tensor]] = {}

@@ -1,10 +1,11 @@
-"""PyTorch's own attention as a backend: its fused kernels on the CPU and on CUDA."""
+"""PyTorch's own fused attention and matrix products as a backend, on the CPU and on CUDA."""
 
 import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
-from girih.kernels.calls import AttentionCall
+from girih.kernels.calls import AttentionCall, LinearCall
+from girih.kernels.packed import Packed
 from girih.kernels.reference import causal_mask
 
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
@@ -12,13 +13,31 @@ DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 
 def refuses(op: str, call: object) -> str | None:
     """Why a call cannot be run here, in words; None if it can."""
+    if isinstance(call, LinearCall):
+        return refuses_linear(call)
     if not isinstance(call, AttentionCall):
-        return f"PyTorch's attention has no {op}"
+        return f"it has no {op}"
     if call.q_THD.dtype not in DTYPES:
         return f"{str(call.q_THD.dtype).removeprefix('torch.')} is not one of its fused dtypes"
     if any(k.dtype != call.q_THD.dtype for k in call.k_KND):
         return "keys are stored in another dtype than the queries"
     return None
+
+
+def refuses_linear(call: LinearCall) -> str | None:
+    """Why a matrix cannot be multiplied as it is stored."""
+    if isinstance(call.weight, Packed):
+        return f"it does not multiply with {call.weight.format} blocks"
+    if call.weight.dtype != call.x_TI.dtype:
+        stored, given = (str(t.dtype).removeprefix("torch.") for t in (call.weight, call.x_TI))
+        return f"the matrix is stored in {stored}, its input is {given}"
+    return None
+
+
+def linear(call: LinearCall) -> Tensor:
+    """The product with a matrix of the dtype of its input; returns [T, O]."""
+    assert not isinstance(call.weight, Packed)
+    return torch.nn.functional.linear(call.x_TI, call.weight)
 
 
 def attention(call: AttentionCall) -> Tensor:

@@ -1,0 +1,113 @@
+"""The table of what runs, made from the families, their parity tests and the storage formats.
+
+`python docs/what_runs.py` prints it; `make table` puts it into README.md.
+"""
+
+import re
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from girih.families import family, known, spec_from_config
+from girih.families.gguf import ARCHITECTURES
+from girih.kernels.blocks import BLOCKS
+from girih.plan import DTYPES
+from girih.spec import FORMATS, MLP, Attention, LayerNorm, Model
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.append(str(ROOT / "tests"))
+
+from families import ROWS  # noqa: E402  (a list of the tests, found by the line above)
+
+PLACE = re.compile(r"(<!-- what runs[^\n]*-->\n).*?(<!-- end -->)", re.DOTALL)
+"""Where the table stands in README.md."""
+
+
+def table() -> str:
+    """Families by source with tested features, then storage formats by source, in Markdown."""
+    lines = [
+        "| `model_type` | Hugging Face folder | GGUF file | girih folder | tested with |",
+        "|---|---|---|---|---|",
+    ]
+    for name in known():
+        specs = [spec(row) for row in ROWS.values() if row.model_type == name]
+        assert specs, f"tests/families.py has no row for {name}"
+        cells = (f"`{name}`", "yes", in_gguf(name), "yes", features(specs))
+        lines.append(f"| {' | '.join(cells)} |")
+    plain, packed = [form(name) for name in DTYPES], [form(name) for name in BLOCKS]
+    lines += [
+        "",
+        "| source | storage formats, with bits per weight |",
+        "|---|---|",
+        f"| Hugging Face folder (safetensors, one file or shards) | {', '.join(plain)} |",
+        f"| GGUF file, girih folder | {', '.join(plain + packed)} |",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def spec(row) -> Model:
+    """The spec of a row of the parity tests."""
+    return spec_from_config({"model_type": row.model_type, **row.config})
+
+
+def in_gguf(name: str) -> str:
+    """Whether GGUF files of a family are read, and under which architecture."""
+    if name in ARCHITECTURES.values():
+        return "yes"
+    names = family(name).GGUF_NAMES
+    same = [other for other in ARCHITECTURES.values() if family(other).GGUF_NAMES is names]
+    return f"as `{same[0]}`" if same else "no"
+
+
+def features(specs: Iterable[Model]) -> str:
+    """What these specs have, each thing once, from attention to head."""
+    found = dict.fromkeys(fact for one in specs for fact in facts(one))
+    return ", ".join(text for _, text in sorted(found, key=lambda fact: fact[0]))
+
+
+def facts(one: Model) -> Iterator[tuple[int, str]]:
+    """What a spec is made of: a place in the sentence, and words."""
+    stack = one.stacks[0]
+    for mixer in (branch.mixer for branch in stack.layers[0].branches):
+        if isinstance(mixer, Attention):
+            yield from attention_facts(mixer)
+        elif isinstance(mixer, MLP):
+            yield 4, f"{'gated' if mixer.gated else 'plain'} MLP ({mixer.activation})"
+            if mixer.biased:
+                yield 5, "MLP biases"
+    if stack.input.position is not None:
+        yield 1, stack.input.position.what
+    yield 6, "layer norm" if isinstance(stack.norm, LayerNorm) else "RMS norm"
+    yield 7, "tied head" if stack.head is not None and stack.head.tied else "own head"
+
+
+def attention_facts(mixer: Attention) -> Iterator[tuple[int, str]]:
+    """What attention is made of: a place in the sentence, and words."""
+    yield 0, "MHA" if mixer.kv_heads == mixer.heads else "MQA" if mixer.kv_heads == 1 else "GQA"
+    if mixer.position is not None:
+        yield 1, "rotary"
+        if mixer.position.scaling is not None:
+            yield 1, mixer.position.scaling.what
+    if mixer.head_norm is not None:
+        yield 2, "q/k norm"
+    if mixer.biases:
+        yield 3, f"{'/'.join(mixer.biases)} biases"
+
+
+def form(name: str) -> str:
+    """A storage format and the bits of one weight, scales included."""
+    return f"{name} ({FORMATS[name].bits_per_value:.4g})"
+
+
+def main() -> None:
+    """Print the table, or with --write put it into README.md."""
+    if "--write" not in sys.argv:
+        print(table(), end="")
+        return
+    readme = ROOT / "README.md"
+    text = readme.read_text("utf-8")
+    readme.write_text(PLACE.sub(lambda found: found[1] + table() + found[2], text), "utf-8")
+
+
+if __name__ == "__main__":
+    main()
