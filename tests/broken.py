@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import save_file
 
 from families import SIZE
+from girih.checkpoints.tokenizer_parts import byte_characters
 from girih.families import family, spec_from_config
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -33,15 +34,15 @@ def tensors(config=ONE_LAYER, seed=3):
 
 def tokenizer():
     """A tokenizer.json of 128 tokens: the ASCII characters, a token each."""
-    vocab = {chr(i) if i > 31 else f"<{i}>": i for i in range(128)}
+    characters = {byte: char for char, byte in byte_characters().items()}
+    level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True}
     return {
         "version": "1.0",
         "added_tokens": [],
-        "pre_tokenizer": {"type": "Split", "pattern": {"Regex": "."}, "behavior": "Isolated",
-                          "invert": False},
-        "decoder": {"type": "Fuse"},
-        "model": {"type": "WordLevel", "vocab": vocab, "unk_token": "<0>"},
-    }  # fmt: skip
+        "pre_tokenizer": {**level, "use_regex": False},
+        "decoder": {**level, "use_regex": False},
+        "model": {"type": "BPE", "vocab": {characters[i]: i for i in range(128)}, "merges": []},
+    }
 
 
 def write(folder, config=ONE_LAYER, weights=None, *, text=True, template=None):

@@ -1,14 +1,18 @@
 """The real command in its own process, for tests of what it prints and how it fails."""
 
 import os
+import pty
+import select
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 ENV = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "HF_HUB_OFFLINE": "1", "TERM": "xterm"}
 ENV |= {"PYTHONUNBUFFERED": ""}  # as a user's shell has it
 ENV |= {"OMP_NUM_THREADS": "1"}  # two workers on a pair of cores leave one to each
+ENV.pop("COLUMNS", None)  # the page of a pipe, whatever terminal the tests run in
 COMMAND = [sys.executable, "-m", "girih"]
 
 
@@ -27,3 +31,36 @@ def fails(done: subprocess.CompletedProcess[str], *culprits: str, code: int = 1)
     assert "internal error" not in done.stderr
     for culprit in culprits:
         assert culprit in done.stderr, done.stderr
+
+
+class Terminal:
+    """A command that runs at a terminal of its own, and is ended with it."""
+
+    def __init__(self, *arguments: str) -> None:
+        self.end, inside = pty.openpty()
+        words, streams = [*COMMAND, *arguments], dict(stdin=inside, stdout=inside, stderr=inside)
+        self.child = subprocess.Popen(words, env=ENV, **streams)
+        os.close(inside)
+        self.unread = ""
+
+    def __enter__(self) -> "Terminal":
+        return self
+
+    def until(self, text: str, seconds: float = 60) -> str:
+        """What it shows next, up to and with a text."""
+        last = time.monotonic() + seconds
+        while text not in self.unread:
+            left = last - time.monotonic()
+            assert left > 0 and select.select([self.end], [], [], left)[0], self.unread
+            self.unread += os.read(self.end, 4096).decode("utf-8", "replace")
+        shown, found, self.unread = self.unread.partition(text)
+        return shown + found
+
+    def type(self, text: str) -> None:
+        """Press these keys."""
+        os.write(self.end, text.encode())
+
+    def __exit__(self, *_: object) -> None:
+        self.child.kill()
+        self.child.wait()
+        os.close(self.end)

@@ -1,19 +1,17 @@
 """The real commands in their own processes: what they print, how they fail, what they load."""
 
 import json
-import os
-import pty
 import shlex
 import signal
 import struct
 import subprocess
-import time
+import sys
 from pathlib import Path
 
 import pytest
 
 import sample
-from command import COMMAND, ENV, fails, girih
+from command import COMMAND, ENV, Terminal, fails, girih
 from girih.cli.main import COMMANDS, parser_for
 
 
@@ -35,6 +33,15 @@ def test_help_is_printed() -> None:
     assert "examples:" in done.stdout and "--repetition-penalty" in done.stdout
     done = girih()
     assert done.returncode == 2 and done.stdout == "" and "girih show sample" in done.stderr
+
+
+@pytest.mark.parametrize("given", ["", "active"])
+def test_threads_sleep_while_they_wait_unless_told_otherwise(given: str) -> None:
+    code = "import os, girih; print(os.environ['OMP_WAIT_POLICY'])"
+    env = {name: value for name, value in ENV.items() if name != "OMP_WAIT_POLICY"}
+    env |= {"OMP_WAIT_POLICY": given} if given else {}
+    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True)
+    assert done.stdout == f"{given or 'passive'}\n", done.stderr
 
 
 @pytest.mark.parametrize(
@@ -111,52 +118,29 @@ def test_chat_reads_lines_from_a_pipe_and_forgets_when_told() -> None:
     assert len(counts) == 2 and counts[0].split("(")[0] == counts[1].split("(")[0]
 
 
-def read_until(terminal: int, text: str, seconds: float = 40) -> str:
-    """What a terminal shows up to and with a text."""
-    seen, end = "", time.monotonic() + seconds
-    while text not in seen:
-        assert time.monotonic() < end, seen
-        seen += os.read(terminal, 4096).decode("utf-8", "replace")
-    return seen
-
-
 def test_ctrl_c_stops_a_reply_and_keeps_the_chat() -> None:
-    terminal, inside = pty.openpty()
-    words = [*COMMAND, "chat", "sample", "--max-tokens", "2000", "--repetition-penalty", "1.3"]
-    child = subprocess.Popen(words, env=ENV, stdin=inside, stdout=inside, stderr=inside)
-    os.close(inside)
-    try:
-        read_until(terminal, "> ")
-        os.write(terminal, b"My name is Ada. Write a long story.\n")
-        read_until(terminal, "the")
-        child.send_signal(signal.SIGINT)
-        assert "Traceback" not in read_until(terminal, "(stopped)")
-        read_until(terminal, "> ")
-        os.write(terminal, b"/exit\n")
-        assert child.wait(timeout=20) == 0
-    finally:
-        child.kill()
-        child.wait()
-        os.close(terminal)
+    words = ("chat", "sample", "--max-tokens", "2000", "--repetition-penalty", "1.3")
+    with Terminal(*words) as terminal:
+        terminal.until("> ")
+        terminal.type("My name is Ada. Write a long story.\n")
+        terminal.until("story.")
+        terminal.until("the")
+        terminal.child.send_signal(signal.SIGINT)
+        assert "Traceback" not in terminal.until("(stopped)")
+        terminal.until("> ")
+        terminal.type("/exit\n")
+        assert terminal.child.wait(timeout=20) == 0
 
 
-def test_a_terminal_shows_progress_and_remarks_and_keeps_its_screen() -> None:
-    terminal, inside = pty.openpty()
-    words = [*COMMAND, "chat", "sample", "--max-tokens", "2"]
-    child = subprocess.Popen(words, env=ENV, stdin=inside, stdout=inside, stderr=inside)
-    os.close(inside)
-    try:
-        assert "loading sample" in read_until(terminal, "> ")
-        os.write(terminal, b"/bin/sh is a path. Count to ten.\n")
-        said = read_until(terminal, "(cut after 2 tokens; --max-tokens N allows more)")
+def test_a_terminal_shows_progress_and_remarks() -> None:
+    with Terminal("chat", "sample", "--max-tokens", "2") as terminal:
+        assert "loading sample" in terminal.until("> ")
+        terminal.type("/bin/sh is a path. Count to ten.\n")
+        said = terminal.until("(cut after 2 tokens; --max-tokens N allows more)")
         assert "unknown command" not in said
-        read_until(terminal, "> ")
-        os.write(terminal, b"\x04")
-        assert child.wait(timeout=20) == 0
-    finally:
-        child.kill()
-        child.wait()
-        os.close(terminal)
+        terminal.until("> ")
+        terminal.type("\x04")
+        assert terminal.child.wait(timeout=20) == 0
 
 
 def test_ctrl_c_ends_a_run_with_130() -> None:

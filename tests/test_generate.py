@@ -1,7 +1,5 @@
 """Generation: the same tokens however they are batched, texts that are whole, ends that say why."""
 
-import gc
-
 import pytest
 import torch
 from hypothesis import given, settings
@@ -9,9 +7,7 @@ from hypothesis import strategies as st
 
 import girih
 import tiny
-from girih.engine.model import Model
 from girih.engine.run import CHUNK
-from girih.kernels.packed import Packed
 from specs import SPECS
 
 TEXT = "aé🙂 "
@@ -140,6 +136,13 @@ def test_a_text_ends_before_its_first_stop_however_it_is_cut(text, stops, data):
     assert (whole.text, whole.tokens) == (shown, tuple(said))
 
 
+@pytest.mark.parametrize("pieces", [(b" ", b"a "), (b" a", b" "), (b" ", b"a", b" ")], ids=str)
+def test_of_two_stops_in_one_token_the_one_complete_first_counts(pieces):
+    model = tiny.scripted([NUMBERS[piece] for piece in pieces], WORDS)
+    assert model.generate("a", stop=[" a ", "a"])[0].text == " "
+    assert model.generate("a", stop=["a", " a"])[0].text == ""
+
+
 def test_a_text_that_ends_in_a_character_says_so():
     halves = [NUMBERS[bytes([one])] for one in "🙂".encode()]
     model = tiny.scripted(halves, WORDS)
@@ -226,9 +229,7 @@ def test_a_model_without_a_tokenizer_runs_on_ids_and_says_so_for_texts():
         ([[]], "the prompt is empty"),
         ([1.5], "not 1.5"),
         ([True], "not True"),
-        ([None], "not None"),
         ([[1], None], "not None"),
-        ([[1], 2], "not 2"),
         (b"abc", "not b'abc'"),
         ({"role": "user", "content": "x"}, "not {'role'"),
         ([{"role": "user"}, 5], "not {'role': 'user'}"),
@@ -265,31 +266,3 @@ def test_a_model_whose_tokens_see_later_ones_generates_nothing_but_has_logits():
     ids = tiny.randoms(CHUNK + 40)
     changed = full.logits([ids, [*ids[:-1], (ids[-1] + 1) % 61]])
     assert not torch.allclose(changed[0][0], changed[1][0])
-
-
-def test_calls_leave_nothing_behind():
-    model, ids = tiny.drawn(words=tiny.letters()), tiny.randoms(20)
-
-    def call():
-        model.generate([ids, ids[:3]], max_tokens=5, temperature=1.0, seed=1)
-        next(model.stream(ids))
-        model.logits([ids])
-        model.capture(ids)
-        model.chat()
-        gc.collect()
-        return sum(issubclass(type(one), torch.Tensor) for one in gc.get_objects())
-
-    call()
-    assert call() == call()
-
-
-def test_packed_weights_stay_packed(monkeypatch):
-    model = girih.load("sample")
-    assert isinstance(model, Model)
-    held = {w.data_ptr() for w in model.module.parameters()}
-    widest, unpack = [], Packed.unpack
-    monkeypatch.setattr(Packed, "unpack", lambda p, *a: widest.append(p.shape) or unpack(p, *a))
-    result = model.generate("The capital of France is", max_tokens=3)[0]
-    assert "Paris" in result.text
-    assert widest and max(rows * width for rows, width in widest) <= 1 << 20
-    assert held == {w.data_ptr() for w in model.module.parameters()}

@@ -146,8 +146,9 @@ def write_huggingface(
             entries.append(Outgoing(copy, form, place.shape, partial(lookup.bound, bound)))
     config = dict(origin.config)
     if "architectures" not in config:
-        config |= described(tokenizer, module.ARCHITECTURE, dtype or lookup.plain_format(EMBED))
-    elif dtype is not None:
+        form = dtype or lookup.plain_format(EMBED)
+        config = described(tokenizer, module.ARCHITECTURE, form) | config
+    if dtype is not None:
         config["torch_dtype" if "torch_dtype" in config else "dtype"] = dtype
     write_json(folder / "config.json", config)
     write_shards(folder, entries, {"format": "pt"}, progress)

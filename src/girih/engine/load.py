@@ -65,7 +65,11 @@ def placed(plan: Plan) -> Plan:
         device = torch.device(plan.device)
     except RuntimeError:
         raise ValueError(f"plan: the device {plan.device!r} is not known") from None
-    if device.type == "cuda" and not torch.cuda.is_available():
+    try:
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError):  # a torch built without CUDA asserts
+        device = torch.device("meta")
+    if device.type == "meta":
         raise ValueError(f"plan: the device {plan.device} is not here; use cpu or auto")
     return plan
 
