@@ -7,6 +7,11 @@ import torch
 
 import girih
 import tiny
+import vocabularies
+from girih.checkpoints.tokenizer import Tokenizer
+from girih.engine.prompt import conversation
+from girih.engine.sample import Sampling
+from girih.engine.track import Track
 from girih.kernels.packed import Packed
 
 
@@ -48,3 +53,25 @@ def test_a_built_model_runs_where_it_was_built():
     model = girih.Model(girih.build(tiny.spec_of()))
     assert model.plan.device == "auto" and model.device == torch.device("cpu")
     assert len(model.generate([1, 2], max_tokens=3)[0].tokens) == 3
+
+
+@pytest.mark.parametrize(("continues", "text"), [(True, " the the"), (False, "the the")])
+def test_a_reply_does_not_begin_with_the_space_that_a_continuation_keeps(continues, text):
+    """SentencePiece vocabularies put a space before every text, which is no part of a reply."""
+    words = Tokenizer.from_gguf(vocabularies.pieces())
+    ids = words.encode("the the", special=False)
+    track = Track([1], Sampling(), words, 100, continues)
+    for token in ids:
+        logits = torch.zeros(words.vocab_size)
+        logits[token] = 9.0
+        track.choose(logits)
+    assert track.text == text
+
+
+def test_which_prompts_are_conversations():
+    asked = [{"role": "user", "content": "hi"}]
+    assert conversation(asked) and conversation(tuple(asked))
+    assert not any(conversation(other) for other in ("hi", [], [1, 2], [*asked, 3], None))
+    model = tiny.drawn(words=tiny.letters())
+    said = model.run([asked, "hi"], Sampling())
+    assert [track.stream._continues for track in said.tracks] == [False, True]

@@ -11,7 +11,7 @@ from girih.engine.chat import Chat
 from girih.engine.explain import explained
 from girih.engine.finite import checked
 from girih.engine.memory import FIRST, Memory, state_bytes
-from girih.engine.prompt import Prompt, Prompter, listed, shown
+from girih.engine.prompt import Prompt, Prompter, conversation, listed, shown
 from girih.engine.result import Generation
 from girih.engine.run import CHUNK, Run, device_of
 from girih.engine.sample import Sampling
@@ -110,7 +110,10 @@ class Model:
             raise ValueError("stop strings need a tokenizer, and the model has none")
         ids = [self.prompter.tokens(prompt) for prompt in prompts]
         limit = self.context or 2**62
-        tracks = [Track(p, sampling, self.tokenizer, limit - len(p) + 1) for p in ids]
+        tracks = [
+            Track(p, sampling, self.tokenizer, limit - len(p) + 1, not conversation(asked))
+            for p, asked in zip(ids, prompts, strict=True)
+        ]
         need = max(min(len(p) + sampling.max_tokens, limit) for p in ids)
         if memory is None:
             return Run(self.module, tracks, self.state(len(ids), need), None)

@@ -27,8 +27,7 @@ class Prompter:
             found = self.needed().encode(prompt)
         else:
             items = listed(prompt)
-            talk = [dict(item) for item in items if isinstance(item, Mapping)]
-            found = self.chat(talk) if talk and len(talk) == len(items) else self.ids(items)
+            found = self.chat(list(map(dict, items))) if conversation(items) else self.ids(items)
         if not found:
             raise ValueError("the prompt is empty: give at least one token of text")
         if self.context is not None and len(found) > self.context:
@@ -70,6 +69,13 @@ class Prompter:
                 )
             found.append(token)
         return found
+
+
+def conversation(prompt: Any) -> bool:
+    """Whether a prompt is a list of messages."""
+    if isinstance(prompt, str) or not isinstance(prompt, Sequence):
+        return False
+    return bool(prompt) and all(isinstance(item, Mapping) for item in prompt)
 
 
 def listed(prompt: Any) -> list[Any]:

@@ -11,17 +11,24 @@ from girih.engine.sample import Sampling, pick
 class Track:
     """The tokens of one sequence, its text without stop strings, and its end.
 
-    Text that could be the beginning of a stop string is held back until it is sure not to be.
+    A text that `continues` its prompt keeps its leading space, a reply in a chat does not (where
+    the tokenizer is one that puts a space before every text). Text that could be the beginning of
+    a stop string is held back until it is sure not to be.
     """
 
     def __init__(
-        self, prompt: list[int], sampling: Sampling, tokenizer: Tokenizer | None, room: int
+        self,
+        prompt: list[int],
+        sampling: Sampling,
+        tokenizer: Tokenizer | None,
+        room: int,
+        continues: bool = True,
     ) -> None:
         self.prompt = prompt
         self.sampling = sampling
         self.room = room
         self.ends = tokenizer.stop_ids if tokenizer else frozenset()
-        self.stream = tokenizer.stream(continues=True) if tokenizer else None
+        self.stream = tokenizer.stream(continues=continues) if tokenizer else None
         self.generator = sampling.generator()
         self.seen = set(prompt)
         self.tokens: list[int] = []
