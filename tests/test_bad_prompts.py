@@ -169,12 +169,12 @@ def test_a_weight_that_is_no_number_is_named(mode, value, tmp_path, capfd):
 
 
 @pytest.mark.parametrize("mode", ["exact", "fast"])
-@pytest.mark.parametrize("name", ["ffn_down", "attn_v"])
+@pytest.mark.parametrize("name", ["ffn_down", "attn_q", "attn_k", "attn_v"])
 def test_a_scale_of_packed_blocks_that_is_no_number_is_named(name, mode, tmp_path):
     values = broken_gguf.tensors()
     values[f"blk.0.{name}.weight"]["scale"][3, 1] = NAN
     file = broken_gguf.write(tmp_path / "tiny.gguf", values=values)
-    ours = {"ffn_down": "mlp.down", "attn_v": "attn.v"}[name]
+    ours = name.replace("attn_", "attn.").replace("ffn_", "mlp.")
     with pytest.raises(ValueError, match=rf"decoder\.layers\.0\.{ours}\.weight holds 32 values"):
         package.load(file, mode).generate([[1, 2, 3]], max_tokens=1)
 

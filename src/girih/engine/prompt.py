@@ -32,7 +32,8 @@ class Prompter:
             raise ValueError("the prompt is empty: give at least one token of text")
         if self.context is not None and len(found) > self.context:
             raise ValueError(
-                f"the prompt has {len(found):,} tokens; the model's context is {self.context:,}"
+                f"the prompt has {len(found):,} tokens; the model's context is {self.context:,}; "
+                "shorten it"
             )
         return found
 
@@ -50,7 +51,10 @@ class Prompter:
     def needed(self) -> Tokenizer:
         """The tokenizer; raises ValueError where the model has none."""
         if self.tokenizer is None:
-            raise ValueError("the model has no tokenizer: give prompts as token ids")
+            raise ValueError(
+                "the model has no tokenizer (no tokenizer.json beside its weights), "
+                "so texts cannot be read; in Python, give prompts as token ids"
+            )
         return self.tokenizer
 
     def ids(self, prompt: list[Any]) -> list[int]:

@@ -66,4 +66,6 @@ def one(q_THD: Tensor, k_KND: Tensor, v_KND: Tensor, call: AttentionCall) -> Ten
         scale=call.scale,
         enable_gqa=k_KND.shape[0] != q_THD.shape[1],
     )
-    return out_1HTD[0].transpose(0, 1)
+    # The CPU kernels make zeros of a row of NaN scores, so that a broken weight would go unseen.
+    new = k_KND[:, -tokens:].detach().amax()
+    return out_1HTD[0].transpose(0, 1) + 0 * (q_THD.detach().amax(-1, keepdim=True) + new)
