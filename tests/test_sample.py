@@ -26,6 +26,7 @@ def reference():
     return model.eval()
 
 
+@pytest.mark.timeout(600)
 def test_logits_and_greedy_tokens_agree(exact, reference):
     """The reference sees our 64 tokens: it must have chosen each of them, and give our logits."""
     texts = sample.prompts()
