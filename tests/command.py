@@ -1,8 +1,10 @@
 """The real command in its own process, for tests of what it prints and how it fails."""
 
+import contextlib
 import os
 import pty
 import select
+import signal
 import subprocess
 import sys
 import time
@@ -31,6 +33,19 @@ def fails(done: subprocess.CompletedProcess[str], *culprits: str, code: int = 1)
     assert "internal error" not in done.stderr
     for culprit in culprits:
         assert culprit in done.stderr, done.stderr
+
+
+def interrupted(child: subprocess.Popen[str]) -> tuple[int, str]:
+    """Press Ctrl-C until a command has ended; its exit code and what it said on standard error.
+
+    Once is nearly always enough; an interrupt that falls into a finaliser is lost in any Python.
+    """
+    for _ in range(6):
+        child.send_signal(signal.SIGINT)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            said = child.communicate(timeout=8)[1]
+            return child.returncode, said
+    raise AssertionError("six interrupts did not end the command")
 
 
 class Terminal:

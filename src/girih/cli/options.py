@@ -73,12 +73,14 @@ def add_sampling(parser: argparse.ArgumentParser) -> None:
     """How the next token is chosen, and when to stop."""
     group = parser.add_argument_group("how tokens are chosen (greedy by default)")
     group.add_argument("--max-tokens", type=whole(1), default=256, metavar="N", help="default 256")
-    group.add_argument("--temperature", type=number(0), default=0.0, metavar="T", help="0: greedy")
+    group.add_argument(
+        "--temperature", type=number(0, 100), default=0.0, metavar="T", help="0: greedy"
+    )
     group.add_argument("--top-k", type=whole(0), default=0, metavar="N", help="0: off")
-    group.add_argument("--top-p", type=number(0, 1), default=1.0, metavar="P", help="1: off")
+    group.add_argument("--top-p", type=number(1e-9, 1), default=1.0, metavar="P", help="1: off")
     group.add_argument("--min-p", type=number(0, 1), default=0.0, metavar="P", help="0: off")
     group.add_argument(
-        "--repetition-penalty", type=number(0), default=1.0, metavar="R", help="1: off"
+        "--repetition-penalty", type=number(0.01, 100), default=1.0, metavar="R", help="1: off"
     )
     group.add_argument("--seed", type=whole(0), metavar="N", help="repeats a sampled answer")
     group.add_argument(
