@@ -63,8 +63,9 @@ def test_a_run_that_cannot_be_is_one_line(name, places, capfd):
 
 OPTIONS = [
     "--max-tokens 0", "--max-tokens 1.5", "--temperature -1", "--temperature nan",
-    "--temperature inf", "--top-k -1", "--top-p 1.1", "--top-p 0", "--temperature 101", "--top-p x", "--min-p -0.1", "--min-p 2",
-    "--repetition-penalty -1", "--repetition-penalty 0", "--seed -1", "--mode turbo", "--nonsense", "--max-tokens",
+    "--temperature inf", "--temperature 101", "--top-k -1", "--top-p 1.1", "--top-p 0", "--top-p x",
+    "--min-p -0.1", "--min-p 2", "--repetition-penalty -1", "--repetition-penalty 0", "--seed -1",
+    "--mode turbo", "--nonsense", "--max-tokens",
 ]  # fmt: skip
 
 
