@@ -35,13 +35,13 @@ def test_help_is_printed() -> None:
     assert done.returncode == 2 and done.stdout == "" and "girih show sample" in done.stderr
 
 
-@pytest.mark.parametrize("given", ["", "active"])
-def test_threads_sleep_while_they_wait_unless_told_otherwise(given: str) -> None:
-    code = "import os, girih; print(os.environ['OMP_WAIT_POLICY'])"
-    env = {name: value for name, value in ENV.items() if name != "OMP_WAIT_POLICY"}
-    env |= {"OMP_WAIT_POLICY": given} if given else {}
+@pytest.mark.parametrize("given", ["", "77"])
+def test_threads_soon_sleep_while_they_wait_unless_told_otherwise(given: str) -> None:
+    code = "import os, girih; print(os.environ['GOMP_SPINCOUNT'])"
+    env = {name: value for name, value in ENV.items() if name != "GOMP_SPINCOUNT"}
+    env |= {"GOMP_SPINCOUNT": given} if given else {}
     done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True)
-    assert done.stdout == f"{given or 'passive'}\n", done.stderr
+    assert done.stdout == f"{given or '10000'}\n", done.stderr
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import transformers
 import girih
 import sample
 from draw import distance
+from girih.engine import model as engine_model
 from oracle import TOLERANCE
 
 NEW = 64
@@ -62,9 +63,12 @@ def test_logits_of_the_whole_vocabulary_agree(exact, reference):
         assert distance(ours, theirs) <= TOLERANCE
 
 
-def test_fast_is_near_exact(exact):
+@pytest.mark.parametrize("chunk", [512, 16])
+def test_fast_is_near_exact(exact, chunk, monkeypatch):
+    """Many rows at once take the unpacked matrix, few rows the compiled products."""
     ids = exact.tokenizer.encode(sample.prompts()[-1])[:400]
-    ours, theirs = girih.load("sample").logits([ids])[0], exact.logits([ids])[0]
-    ours, theirs = torch.log_softmax(ours, -1), torch.log_softmax(theirs, -1)
-    assert float((theirs.exp() * (theirs - ours)).sum(-1).mean()) <= 0.01
-    assert float((ours.argmax(-1) == theirs.argmax(-1)).float().mean()) >= 0.95
+    theirs = torch.log_softmax(exact.logits([ids])[0], -1)
+    monkeypatch.setattr(engine_model, "CHUNK", chunk)
+    ours = torch.log_softmax(girih.load("sample").logits([ids])[0], -1)
+    assert float((theirs.exp() * (theirs - ours)).sum(-1).mean()) <= 0.002
+    assert float((ours.argmax(-1) == theirs.argmax(-1)).float().mean()) >= 0.96

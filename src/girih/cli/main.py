@@ -6,6 +6,7 @@ import importlib
 import os
 import sys
 import traceback
+import warnings
 from collections.abc import Iterable, Sequence
 from importlib.metadata import version
 from types import ModuleType
@@ -35,6 +36,7 @@ FAILED, USAGE, INTERRUPTED = 1, 2, 130
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit code is 0, 1 (failed), 2 (wrong usage) or 130 (interrupted)."""
     prepare()
+    warnings.showwarning = noted
     try:
         code = dispatch(sys.argv[1:] if arguments is None else list(arguments))
         sys.stdout.flush()
@@ -51,6 +53,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         warn(f"girih: {reason(error)}")
         code = FAILED
     return code if settle() else code or FAILED
+
+
+def noted(message: Warning | str, *where: object, **more: object) -> None:
+    """A warning as a line for users, who need not know in which file it arose."""
+    warn(f"girih: note: {message}")
 
 
 def dispatch(arguments: list[str]) -> int:

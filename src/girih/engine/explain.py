@@ -94,5 +94,5 @@ def attention(module: Attention, plan: Plan) -> AttentionCall:
 def linear(part: str, weight: Weight, dtype: torch.dtype) -> tuple[str, str, object]:
     """The product of one row of a dtype with a weight, without data."""
     matrix = weight.weight if weight.packed is None else weight.packed
-    x_TI = torch.empty(1, matrix.shape[-1], dtype=dtype, device="meta")
-    return part, "linear", LinearCall(x_TI=x_TI, weight=matrix.to("meta"))
+    x_TI = torch.empty(1, matrix.shape[-1], dtype=dtype, device=matrix.device)
+    return part, "linear", LinearCall(x_TI=x_TI, weight=matrix)

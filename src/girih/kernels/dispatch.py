@@ -5,12 +5,12 @@ from types import ModuleType
 
 from torch import Tensor
 
-from girih.kernels import pytorch, reference
+from girih.kernels import native, pytorch, reference
 from girih.kernels.calls import AttentionCall, LinearCall
 
 BACKENDS: dict[str, tuple[ModuleType, ...]] = {
     "attention": (pytorch, reference),
-    "linear": (pytorch, reference),
+    "linear": (pytorch, native, reference),
 }
 """The backends of each operation, the fastest first; the reference stands last everywhere."""
 
