@@ -157,7 +157,8 @@ def test_what_a_header_may_say():
     assert config["rms_norm_eps"] == 1e-05
     for key, value, message in (
         ("general.architecture", "rwkv7", "'rwkv7' is not known; known: llama, qwen2"),
-        ("llama.expert_count", 8, "llama.expert_count: not read"),
+        ("llama.expert_count", 8, "llama.expert_count 8 is not supported, only 0"),
+        ("llama.pooling_type", 8, "llama.pooling_type: not read"),
         ("llama.rope.scaling.type", "yarn", "the rope scaling 'yarn' is not supported"),
         ("llama.rope.dimension_count", 8, "rope.dimension_count 8 is not supported, only 16"),
         ("llama.block_count", None, "the key llama.block_count is missing"),
@@ -165,5 +166,22 @@ def test_what_a_header_may_say():
         with pytest.raises(ValueError, match=message.replace(".", r"\.")):
             config_from_gguf(metadata(**{key: value}), shapes)
     assert config_from_gguf(
-        metadata(**{"llama.expert_count": 8}), shapes, ignore=["llama.expert_count"]
+        metadata(**{"llama.pooling_type": 8}), shapes, ignore=["llama.pooling_type"]
     )
+
+
+def test_how_rope_scaling_may_be_written():
+    shapes = {"token_embd.weight": (99, 64)}
+    linear = {"rope_type": "linear", "factor": 4.0}
+    for more, expected in (
+        ({"llama.rope.scaling.type": "linear", "llama.rope.scaling.factor": 4.0}, linear),
+        ({"llama.rope.scaling.factor": 4.0}, linear),
+        ({"llama.rope.scale_linear": 4.0}, linear),
+        ({"llama.rope.scale_linear": 1.0}, None),
+        ({"llama.rope.scaling.type": "none", "llama.tensor_data_layout": "x"}, None),
+    ):
+        found = config_from_gguf(metadata(**more), shapes)
+        assert found.get("rope_scaling") == expected, more
+    both = metadata(**{"llama.rope.scaling.factor": 4.0})
+    with pytest.raises(ValueError, match=r"rope scaling and rope_freqs\.weight at once"):
+        config_from_gguf(both, shapes, rope_factors=[1.0] * 8)

@@ -5,6 +5,7 @@ import pytest
 import girih
 from girih.families import spec_from_config
 from girih.spec import Attention, Branch, Layer, Model, Stack, Tokens, Work, cost
+from published import PUBLISHED
 
 MIB, GIB = 2**20, 2**30
 
@@ -46,6 +47,21 @@ GPT2_XL = spec_from_config(GPT2 | dict(n_embd=1600, n_layer=48, n_head=25))
 )
 def test_parameters(spec, parameters):
     assert cost(spec).parameters == parameters
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_published_configs_are_read_whole(name):
+    config, parameters = PUBLISHED[name]
+    assert cost(spec_from_config(config)).parameters == parameters
+    with pytest.raises(ValueError, match="some_new_key: not read"):
+        spec_from_config(config | {"some_new_key": 1})
+
+
+@pytest.mark.parametrize("key", ["rope_interleaved", "use_mrope"])
+def test_what_would_change_the_result_is_refused(key):
+    config, _ = PUBLISHED["Qwen2.5-0.5B"]
+    with pytest.raises(ValueError, match=f"{key} True is not supported"):
+        spec_from_config(config | {key: True})
 
 
 def test_parameters_of_a_llama_3_layer():

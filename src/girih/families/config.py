@@ -8,47 +8,35 @@ from girih.spec.errors import SpecError
 
 BOOKKEEPING = frozenset(
     (
-        "_attn_implementation",
-        "_name_or_path",
-        "add_cross_attention",
-        "architectures",
-        "attention_dropout",
-        "attn_pdrop",
-        "auto_map",
-        "bos_token_id",
-        "chunk_size_feed_forward",
-        "cross_attention_hidden_size",
-        "dtype",
-        "embd_pdrop",
-        "eos_token_id",
-        "gradient_checkpointing",
-        "hidden_dropout",
-        "id2label",
-        "initializer_range",
-        "is_decoder",
-        "is_encoder_decoder",
-        "label2id",
-        "model_type",
-        "name_or_path",
-        "output_attentions",
-        "output_hidden_states",
-        "pad_token_id",
-        "problem_type",
+        # names and provenance
+        "_attn_implementation", "_attn_implementation_autoset", "_commit_hash", "_name_or_path",
+        "architectures", "auto_map", "is_llama_config", "model_type", "name_or_path",
+        "tokenizer_class", "transformers.js_config", "transformers_version", "unsloth_fixed",
+        "unsloth_version",
+        # tokens, which the tokenizer's own files decide
+        "bos_token_id", "decoder_start_token_id", "eos_token_id", "forced_bos_token_id",
+        "forced_eos_token_id", "pad_token_id", "sep_token_id", "unk_token_id",
+        # training
+        "attention_dropout", "attn_pdrop", "embd_pdrop", "finetuning_task",
+        "gradient_checkpointing", "hidden_dropout", "initializer_range", "neftune_noise_alpha",
         "resid_pdrop",
-        "return_dict",
-        "summary_activation",
-        "summary_first_dropout",
-        "summary_proj_to_labels",
-        "summary_type",
-        "summary_use_proj",
-        "task_specific_params",
-        "torch_dtype",
-        "torchscript",
-        "transformers_version",
-        "unk_token_id",
-        "use_cache",
+        # storage and what a call returns
+        "cache_implementation", "dtype", "output_attentions", "output_hidden_states",
+        "output_scores", "pruned_heads", "return_dict", "return_dict_in_generate",
+        "tf_legacy_loss", "torch_dtype", "torchscript", "use_bfloat16", "use_cache",
+        # other tasks than text
+        "add_cross_attention", "chunk_size_feed_forward", "cross_attention_hidden_size",
+        "id2label", "is_decoder", "is_encoder_decoder", "label2id", "prefix", "problem_type",
+        "summary_activation", "summary_first_dropout", "summary_proj_to_labels", "summary_type",
+        "summary_use_proj", "task_specific_params", "tie_encoder_decoder",
+        # defaults of generation
+        "bad_words_ids", "begin_suppress_tokens", "diversity_penalty", "do_sample",
+        "early_stopping", "encoder_no_repeat_ngram_size", "exponential_decay_length_penalty",
+        "length_penalty", "max_length", "min_length", "no_repeat_ngram_size", "num_beam_groups",
+        "num_beams", "num_return_sequences", "remove_invalid_values", "repetition_penalty",
+        "suppress_tokens", "temperature", "top_k", "top_p", "typical_p",
     )
-)
+)  # fmt: skip
 """Keys that say nothing of what an inference pass computes: names, training, output options."""
 
 MISSING: Any = object()

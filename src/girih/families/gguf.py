@@ -33,6 +33,12 @@ GPT2_KEYS = {
     "layer_norm_epsilon": "attention.layer_norm_epsilon",
 }
 OPTIONAL = frozenset({"head_dim", "num_key_value_heads", "rope_theta", "n_inner"})
+BOOKKEEPING = (
+    "rope.scaling.finetuned",
+    "rope.scaling.original_context_length",
+    "tensor_data_layout",
+)
+"""Keys that say how a file was made."""
 LLAMA3_BANDS = {"low_freq_factor": 1.0, "high_freq_factor": 4.0}
 LLAMA3_CONTEXT = 8192
 """The constants of every published Llama 3.1 to 3.3 config."""
@@ -55,6 +61,10 @@ def config_from_gguf(
         raise SpecError(f"general.architecture {show(name)} is not known; known: {known}")
     own = {key: value for key, value in metadata.items() if key.startswith(f"{name}.")}
     reader = Config(own, "GGUF metadata")
+    for key in BOOKKEEPING:
+        reader.get(f"{name}.{key}", None)
+    for key in ("expert_count", "expert_used_count"):
+        reader.only(f"{name}.{key}", 0)
     out: dict[str, Any] = {"model_type": ARCHITECTURES[name]}
     for key, stored in (GPT2_KEYS if name == "gpt2" else LLAMA_KEYS).items():
         value = reader.get(f"{name}.{stored}", *([None] if key in OPTIONAL else []))
@@ -89,17 +99,26 @@ def rotary(
         raise SpecError(f"GGUF metadata: heads of width {head_dim}, a rotary base of {theta}")
     reader.only(f"{name}.rope.dimension_count", head_dim)
     reader.only(f"{name}.attention.value_length", head_dim)
-    kind = reader.get(f"{name}.rope.scaling.type", "none")
-    scale = reader.get(f"{name}.rope.scaling.factor", None)
-    if factors is not None:
-        return {"rope_scaling": llama3(factors, head_dim, theta)}
+    scaling = rotary_scaling(reader, name)
+    if factors is None:
+        return {"rope_scaling": scaling} if scaling else {}
+    if scaling:
+        raise SpecError("GGUF metadata: rope scaling and rope_freqs.weight at once: not supported")
+    return {"rope_scaling": llama3(factors, head_dim, theta)}
+
+
+def rotary_scaling(reader: Config, name: str) -> dict[str, Any] | None:
+    """The scaling of rotary positions; llama.cpp takes a factor without a type for linear."""
+    older = reader.get(f"{name}.rope.scale_linear", None)
+    scale = reader.get(f"{name}.rope.scaling.factor", older)
+    kind = reader.get(f"{name}.rope.scaling.type", "linear" if scale else "none")
     if kind == "linear":
         if scale is None:
             raise SpecError(f"GGUF metadata: the key {name}.rope.scaling.factor is missing")
-        return {"rope_scaling": {"rope_type": "linear", "factor": shortest(scale)}}
+        return {"rope_type": "linear", "factor": shortest(scale)} if scale != 1 else None
     if kind != "none":
         raise SpecError(f"GGUF metadata: the rope scaling {show(kind)} is not supported")
-    return {}
+    return None
 
 
 def llama3(factors: Sequence[float], head_dim: int, theta: float) -> dict[str, Any]:

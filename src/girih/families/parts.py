@@ -119,6 +119,7 @@ def llama_like(
 ) -> Model:
     """A decoder of RMS-normed attention and gated MLPs; `tied` is the family's default."""
     dim, eps = config.integer("hidden_size"), config.number("rms_norm_eps", 1e-6)
+    config.only("rope_interleaved", False)
     mlp = MLP(
         hidden=config.integer("intermediate_size"),
         activation=config.word("hidden_act", ACTIVATIONS, "silu"),

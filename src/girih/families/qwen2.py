@@ -13,6 +13,7 @@ GGUF_NAMES = GGUF
 def spec(config: Config) -> Model:
     """The spec of a `qwen2` config."""
     model = llama_like(config, biases=("q", "k", "v"))
+    config.only("use_mrope", False)
     window = config.integer("sliding_window", None)
     config.integer("max_window_layers", None)  # read only together with a window
     no_window(window if config.flag("use_sliding_window", False) else None, model.context)
