@@ -111,7 +111,7 @@ MODELS = QUANTISED | {
     "blocks": (gguf(lambda raw: kind_of_first(raw, 99)), ["token_embd.weight", "99"]),
     "mxfp4 blocks": (gguf(lambda raw: kind_of_first(raw, 39)), ["token_embd.weight", "MXFP4"]),
     "architecture": (meta(general__architecture="alien"), ["'alien'", "llama, qwen2"]),
-    "gguf key": (meta(llama__expert_count=8), ["llama.pooling_type", "--ignore"]),
+    "gguf key": (meta(llama__pooling_type=8), ["llama.pooling_type", "--ignore"]),
     "no gguf key": (meta(llama__block_count=""), ["llama.block_count is missing"]),
     "split": (meta(split__count=3), ["several split files", "merge"]),
     "model_type": (config(model_type="alien"), ["'alien'", "known: gpt2, llama, mistral, qwen2"]),
@@ -201,7 +201,7 @@ def test_the_real_commands(tmp_path):
         (config(sauce=7, rope_scaling={"rope_type": "linear", "factor": 2.0, "beta": 1}),
          ["sauce", "beta"]),
         (weights(lambda found: {**found, "x.y": torch.ones(1)}), ["x.y"]),
-        (meta(llama__expert_count=8), ["llama.pooling_type"]),
+        (meta(llama__pooling_type=8), ["llama.pooling_type"]),
     ],
 )  # fmt: skip
 def test_what_the_line_says_to_ignore_then_passes(make, names, tmp_path, capfd):
