@@ -19,20 +19,26 @@ SHAPES = [(1, 32, 1), (2, 64, 7), (3, 96, 33), (8, 576, 20), (9, 320, 3), (17, 3
 SLOWER = {"without AVX-512": ("-mno-avx512f",), "without AVX2": ("-mno-avx",)}
 
 
+HALVES = {"Q4_1": (0, 2), "Q5_1": (0, 2), "Q4_K": (0, 2), "Q5_K": (0, 2), "Q6_K": (208,)}
+"""Where the half-precision numbers of a block are, if not only at its start."""
+
+
 def blocks(name, outputs, inputs, seed=0):
     """Random blocks whose scales are ordinary numbers of either sign."""
     made = torch.Generator().manual_seed(seed)
     form = FORMATS[name]
     shape = (outputs, inputs // form.values, form.bytes)
     data = torch.randint(256, shape, generator=made, dtype=torch.uint8)
-    halves = torch.randn((*shape[:2], 2), generator=made).to(torch.float16)
-    scales = 4 if name == "Q4_1" else 2
-    data[..., :scales] = halves.view(torch.uint8)[..., :scales]
+    for place in HALVES.get(name, (0,)):
+        halves = torch.randn((*shape[:2], 1), generator=made).to(torch.float16)
+        data[..., place : place + 2] = halves.view(torch.uint8)
     return Packed(data.flatten(1), name, (outputs, inputs))
 
 
 def asked(name, shape, dtype=torch.float32, seed=0):
     rows, inputs, outputs = shape
+    if FORMATS[name].values > 32:
+        inputs *= 8  # whole blocks of 256
     x = torch.randn(rows, inputs, generator=torch.Generator().manual_seed(seed + 1)) * 5
     return LinearCall(x_TI=x.to(dtype), weight=blocks(name, outputs, inputs, seed))
 
@@ -117,7 +123,7 @@ def test_refusals():
     assert reason(asked("Q4_1", (33, 64, 3))) == (
         "more than 32 rows are faster with the matrix unpacked"
     )
-    assert "Q5_0 blocks" in reason(asked("Q5_0", (2, 64, 3)))
+    assert "Q3_K blocks" in reason(asked("Q3_K", (2, 64, 3)))
     assert "float16" in reason(asked("Q4_1", (2, 64, 3), torch.float16))
     assert "plain tensors" in reason(LinearCall(x_TI=call.x_TI, weight=torch.ones(3, 64)))
     assert "meta" in reason(LinearCall(x_TI=call.x_TI, weight=call.weight.to("meta")))

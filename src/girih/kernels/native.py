@@ -11,7 +11,10 @@ from girih.kernels.calls import LinearCall
 from girih.kernels.compiled import library
 from girih.kernels.packed import Packed
 
-FORMATS = {"Q4_0": 0, "Q4_1": 1, "Q8_0": 2}
+FORMATS = {
+    name: number
+    for number, name in enumerate(("Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "Q4_K", "Q5_K", "Q6_K"))
+}
 """What the library calls each format that it multiplies with."""
 
 MOST_ROWS = 32

@@ -98,6 +98,11 @@ using Sum = __m512;
 inline Sum zero() { return _mm512_setzero_ps(); }
 inline float total(Sum sum) { return _mm512_reduce_add_ps(sum); }
 inline Levels widened(__m256i bytes) { return _mm512_cvtepi8_epi16(bytes); }
+inline Levels times(const Levels& levels, int first, int second) {
+    const __m512i scales = _mm512_inserti64x4(_mm512_set1_epi16(static_cast<int16_t>(first)),
+                                              _mm256_set1_epi16(static_cast<int16_t>(second)), 1);
+    return _mm512_mullo_epi16(levels, scales);
+}
 inline Sum plus(Sum sum, const Levels& levels, const int16_t* x, float scale) {
     const __m512i dot = _mm512_madd_epi16(levels, _mm512_loadu_si512(x));
     return _mm512_fmadd_ps(_mm512_set1_ps(scale), _mm512_cvtepi32_ps(dot), sum);
@@ -117,6 +122,10 @@ inline Levels widened(__m256i bytes) {
     return {_mm256_cvtepi8_epi16(_mm256_castsi256_si128(bytes)),
             _mm256_cvtepi8_epi16(_mm256_extracti128_si256(bytes, 1))};
 }
+inline Levels times(const Levels& levels, int first, int second) {
+    return {_mm256_mullo_epi16(levels.first, _mm256_set1_epi16(static_cast<int16_t>(first))),
+            _mm256_mullo_epi16(levels.second, _mm256_set1_epi16(static_cast<int16_t>(second)))};
+}
 inline Sum plus(Sum sum, const Levels& levels, const int16_t* x, float scale) {
     const __m256i* other = reinterpret_cast<const __m256i*>(x);
     const __m256i dot =
@@ -131,8 +140,15 @@ struct Levels {
 using Sum = float;
 inline Sum zero() { return 0; }
 inline float total(Sum sum) { return sum; }
+inline Levels times(const Levels& levels, int first, int second) {
+    Levels out;
+    for (int i = 0; i < BLOCK; ++i) {
+        out.values[i] = static_cast<int16_t>(levels.values[i] * (i < BLOCK / 2 ? first : second));
+    }
+    return out;
+}
 inline Sum plus(Sum sum, const Levels& levels, const int16_t* x, float scale) {
-    int32_t dot = 0;
+    int64_t dot = 0;
     for (int i = 0; i < BLOCK; ++i) dot += static_cast<int32_t>(levels.values[i]) * x[i];
     return sum + scale * static_cast<float>(dot);
 }
@@ -166,21 +182,102 @@ inline Levels nibbles(const uint8_t* packed, int offset) {
 }
 #endif
 
-// Each format: bytes of a block, and weight = scale * level + minimum for the values in it.
+// The sixteen low halves, then the sixteen high ones, with a fifth bit each.
+inline Levels five_bits(const uint8_t* fifth, const uint8_t* packed, int offset) {
+    uint32_t bits;
+    std::memcpy(&bits, fifth, 4);
+    uint8_t out[BLOCK];
+    for (int i = 0; i < BLOCK / 2; ++i) {
+        out[i] = static_cast<uint8_t>(((packed[i] & 15) | (bits >> i & 1) << 4) - offset);
+        out[i + 16] = static_cast<uint8_t>(((packed[i] >> 4) | (bits >> (i + 16) & 1) << 4) - offset);
+    }
+    return bytes(out);
+}
+
+// Each format: bytes of a block, units of 32 values in it, and for the values of a unit
+// weight = scale * level + minimum.
 struct Q4_0 {
-    static constexpr int size = 18;
-    static Levels levels(const uint8_t* block) { return nibbles(block + 2, 8); }
-    static float minimum(const uint8_t*) { return 0; }
+    static constexpr int size = 18, units = 1;
+    static Levels levels(const uint8_t* block, int) { return nibbles(block + 2, 8); }
+    static float scale(const uint8_t* block, int) { return from_half(block); }
+    static float minimum(const uint8_t*, int) { return 0; }
 };
 struct Q4_1 {
-    static constexpr int size = 20;
-    static Levels levels(const uint8_t* block) { return nibbles(block + 4, 0); }
-    static float minimum(const uint8_t* block) { return from_half(block + 2); }
+    static constexpr int size = 20, units = 1;
+    static Levels levels(const uint8_t* block, int) { return nibbles(block + 4, 0); }
+    static float scale(const uint8_t* block, int) { return from_half(block); }
+    static float minimum(const uint8_t* block, int) { return from_half(block + 2); }
+};
+struct Q5_0 {
+    static constexpr int size = 22, units = 1;
+    static Levels levels(const uint8_t* block, int) { return five_bits(block + 2, block + 6, 16); }
+    static float scale(const uint8_t* block, int) { return from_half(block); }
+    static float minimum(const uint8_t*, int) { return 0; }
+};
+struct Q5_1 {
+    static constexpr int size = 24, units = 1;
+    static Levels levels(const uint8_t* block, int) { return five_bits(block + 4, block + 8, 0); }
+    static float scale(const uint8_t* block, int) { return from_half(block); }
+    static float minimum(const uint8_t* block, int) { return from_half(block + 2); }
 };
 struct Q8_0 {
-    static constexpr int size = 34;
-    static Levels levels(const uint8_t* block) { return bytes(block + 2); }
-    static float minimum(const uint8_t*) { return 0; }
+    static constexpr int size = 34, units = 1;
+    static Levels levels(const uint8_t* block, int) { return bytes(block + 2); }
+    static float scale(const uint8_t* block, int) { return from_half(block); }
+    static float minimum(const uint8_t*, int) { return 0; }
+};
+// Eight units; two halves, then six bits of scale and of minimum for each unit.
+struct K {
+    static float scale(const uint8_t* block, int unit) {
+        const uint8_t* six = block + 4;
+        const int bits = unit < 4 ? six[unit] & 63 : (six[unit + 4] & 15) | (six[unit - 4] >> 6) << 4;
+        return from_half(block) * static_cast<float>(bits);
+    }
+    static float minimum(const uint8_t* block, int unit) {
+        const uint8_t* six = block + 4;
+        const int bits = unit < 4 ? six[unit + 4] & 63 : (six[unit + 4] >> 4) | (six[unit] >> 6) << 4;
+        return -from_half(block + 2) * static_cast<float>(bits);
+    }
+};
+struct Q4_K : K {
+    static constexpr int size = 144, units = 8;
+    static Levels levels(const uint8_t* block, int unit) {
+        const uint8_t* packed = block + 16 + unit / 2 * BLOCK;
+        uint8_t out[BLOCK];
+        if (unit % 2) for (int i = 0; i < BLOCK; ++i) out[i] = packed[i] >> 4;
+        else for (int i = 0; i < BLOCK; ++i) out[i] = packed[i] & 15;
+        return bytes(out);
+    }
+};
+struct Q5_K : K {
+    static constexpr int size = 176, units = 8;
+    static Levels levels(const uint8_t* block, int unit) {
+        const uint8_t *high = block + 16, *packed = block + 48 + unit / 2 * BLOCK;
+        const int shift = unit % 2 * 4;
+        uint8_t out[BLOCK];
+        for (int i = 0; i < BLOCK; ++i) {
+            out[i] = static_cast<uint8_t>((packed[i] >> shift & 15) | (high[i] >> unit & 1) << 4);
+        }
+        return bytes(out);
+    }
+};
+// Four low bits, two high ones, and a signed scale for each half of a unit.
+struct Q6_K {
+    static constexpr int size = 210, units = 8;
+    static Levels levels(const uint8_t* block, int unit) {
+        const int group = unit / 4, part = unit % 4, shift = part / 2 * 4;
+        const uint8_t* low = block + group * 64 + part % 2 * BLOCK;
+        const uint8_t* high = block + 128 + group * BLOCK;
+        uint8_t out[BLOCK];
+        for (int i = 0; i < BLOCK; ++i) {
+            const int level = (low[i] >> shift & 15) | (high[i] >> 2 * part & 3) << 4;
+            out[i] = static_cast<uint8_t>(level - 32);
+        }
+        const int8_t* scales = reinterpret_cast<const int8_t*>(block + 192) + unit * 2;
+        return times(bytes(out), scales[0], scales[1]);
+    }
+    static float scale(const uint8_t* block, int) { return from_half(block + 208); }
+    static float minimum(const uint8_t*, int) { return 0; }
 };
 
 template <class F, int N>
@@ -189,12 +286,15 @@ void row(const uint8_t* weight, int64_t blocks, const Rounded* x, float* out) {
     float rests[N];
     for (int n = 0; n < N; ++n) sums[n] = zero(), rests[n] = 0;
     for (int64_t b = 0; b < blocks; ++b, weight += F::size) {
-        const Levels levels = F::levels(weight);
-        const float scale = from_half(weight), minimum = F::minimum(weight);
-        for (int n = 0; n < N; ++n) {
-            const int16_t* values = x[n].values.data() + b * BLOCK;
-            sums[n] = plus(sums[n], levels, values, scale * x[n].scales[b]);
-            rests[n] += minimum * x[n].sums[b];
+        for (int unit = 0; unit < F::units; ++unit) {
+            const int64_t at = b * F::units + unit;
+            const Levels levels = F::levels(weight, unit);
+            const float scale = F::scale(weight, unit), minimum = F::minimum(weight, unit);
+            for (int n = 0; n < N; ++n) {
+                const int16_t* values = x[n].values.data() + at * BLOCK;
+                sums[n] = plus(sums[n], levels, values, scale * x[n].scales[at]);
+                rests[n] += minimum * x[n].sums[at];
+            }
         }
     }
     for (int n = 0; n < N; ++n) out[n] = total(sums[n]) + rests[n];
@@ -217,7 +317,7 @@ void rows(const uint8_t* weight, int64_t blocks, const Rounded* x, int count, fl
 template <class F>
 void product(const uint8_t* weight, int64_t outputs, int64_t inputs, const std::vector<Rounded>& x,
              void* out, bool bfloat, int threads) {
-    const int64_t blocks = inputs / BLOCK;
+    const int64_t blocks = inputs / (BLOCK * F::units);
 #pragma omp parallel for schedule(static) num_threads(threads)
     for (int64_t o = 0; o < outputs; ++o) {
         for (size_t start = 0; start < x.size(); start += MOST_ROWS) {
@@ -244,6 +344,11 @@ extern "C" void girih_product(int format, const uint8_t* weight, int64_t outputs
     switch (format) {
         case 0: return product<Q4_0>(weight, outputs, inputs, rounded, out, bfloat, threads);
         case 1: return product<Q4_1>(weight, outputs, inputs, rounded, out, bfloat, threads);
-        case 2: return product<Q8_0>(weight, outputs, inputs, rounded, out, bfloat, threads);
+        case 2: return product<Q5_0>(weight, outputs, inputs, rounded, out, bfloat, threads);
+        case 3: return product<Q5_1>(weight, outputs, inputs, rounded, out, bfloat, threads);
+        case 4: return product<Q8_0>(weight, outputs, inputs, rounded, out, bfloat, threads);
+        case 5: return product<Q4_K>(weight, outputs, inputs, rounded, out, bfloat, threads);
+        case 6: return product<Q5_K>(weight, outputs, inputs, rounded, out, bfloat, threads);
+        case 7: return product<Q6_K>(weight, outputs, inputs, rounded, out, bfloat, threads);
     }
 }
