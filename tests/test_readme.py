@@ -62,8 +62,9 @@ def shell(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
-    """An empty folder in which `girih` is a command."""
+    """A folder in which `girih` is a command, with the start of a text that README names."""
     made = tmp_path_factory.mktemp("reader")
+    (made / "LICENSE").write_text((ROOT / "LICENSE").read_text()[:800])
     (made / "girih").write_text(FEW_TOKENS.format(python=shlex.quote(sys.executable)))
     (made / "girih").chmod(0o755)
     return made
@@ -71,7 +72,7 @@ def folder(tmp_path_factory) -> Path:
 
 def test_every_command_of_the_readme_runs(folder: Path) -> None:
     commands = [line for line in lines() if not line.startswith("make ")]
-    for name in ("show", "run", "chat", "convert", "explain"):
+    for name in ("show", "run", "chat", "convert", "eval", "explain"):
         assert any(f"girih {name} " in line for line in commands), f"no example of {name}"
     for command in commands:
         done = shell(command, folder)
@@ -79,7 +80,9 @@ def test_every_command_of_the_readme_runs(folder: Path) -> None:
 
 
 def test_commands_within_sentences_parse() -> None:
-    inline = re.findall(r"`girih ((?:show|run|chat|convert|explain) [^`]+)`", README + CONTRIBUTING)
+    inline = re.findall(
+        r"`girih ((?:show|run|chat|convert|eval|explain) [^`]+)`", README + CONTRIBUTING
+    )
     for line in inline:
         words = shlex.split(line)
         parser_for(words)[0].parse_args(words)

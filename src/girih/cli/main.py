@@ -20,6 +20,7 @@ COMMANDS = {
     "chat": "talk with a model",
     "convert": "write a model as a Hugging Face or girih folder",
     "explain": "which backend runs each layer, and why others do not",
+    "eval": "how well a model predicts a text: perplexity",
 }
 EXAMPLES = """\
 MODEL is a folder (Hugging Face or girih), a GGUF file, a hub id such as owner/name, or `sample`.
@@ -78,7 +79,7 @@ def parser_for(arguments: Sequence[str]) -> tuple["Parser", ModuleType | None]:
     """The parser, with the module of the command that is meant; only that one is imported."""
     parser = Parser(
         prog="girih",
-        description="Size, run, chat with and convert language models.",
+        description="Size, run, chat with, convert and measure language models.",
         epilog=EXAMPLES,
     )
     parser.add_argument("--version", action=Version, nargs=0, help="print the version and stop")
