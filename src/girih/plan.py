@@ -1,6 +1,6 @@
 """How a model is run on this machine: device, dtype and mode."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 MODES = ("fast", "exact")
@@ -36,10 +36,6 @@ class Plan:
         if self.dtype != "auto":
             return self.dtype
         return "float32" if self.mode == "exact" else "bfloat16"
-
-    def on(self, device: str) -> "Plan":
-        """The same plan on a named device."""
-        return replace(self, device=device)
 
 
 def plan_of(plan: "str | Plan") -> Plan:

@@ -10,9 +10,16 @@ from collections.abc import Iterator
 from types import FrameType
 from typing import Any
 
-import girih
 from girih.cli.console import Progress, hint, say, warn
-from girih.cli.options import add_model, add_plan, add_sampling, plan_of, sampling_of, text_of
+from girih.cli.options import (
+    add_model,
+    add_plan,
+    add_sampling,
+    loaded,
+    plan_of,
+    sampling_of,
+    text_of,
+)
 from girih.cli.stats import stats_line
 
 EXAMPLES = """\
@@ -41,10 +48,7 @@ def command(arguments: argparse.Namespace) -> int:
     """Load the model, then answer line by line until the input ends."""
     system = text_of(arguments.system, "--system") if arguments.system is not None else None
     chosen, plan = sampling_of(arguments), plan_of(arguments)
-    with Progress(f"loading {arguments.model}") as progress:
-        model = girih.load(
-            arguments.model, plan=plan, ignore=tuple(arguments.ignore), progress=progress
-        )
+    model = loaded(arguments, plan)
     chat = model.chat(system=system)
     talking = sys.stdin.isatty()
     if talking:

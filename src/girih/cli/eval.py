@@ -3,11 +3,9 @@
 import argparse
 import dataclasses
 import json
-from typing import Any
 
-import girih
 from girih.cli.console import Progress, say
-from girih.cli.options import add_model, add_plan, plan_of, text_of, whole
+from girih.cli.options import add_model, add_plan, loaded, plan_of, text_of, whole
 from girih.engine.evaluate import Score, evaluate
 from girih.plan import Plan
 
@@ -48,14 +46,6 @@ def command(arguments: argparse.Namespace) -> int:
     else:
         say("\n".join(drawn(score, arguments.against)))
     return 0
-
-
-def loaded(arguments: argparse.Namespace, plan: Plan) -> Any:
-    """The model in one plan."""
-    with Progress(f"loading {arguments.model}") as progress:
-        return girih.load(
-            arguments.model, plan=plan, ignore=tuple(arguments.ignore), progress=progress
-        )
 
 
 def text_at(path: str) -> str:

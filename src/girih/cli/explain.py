@@ -5,9 +5,8 @@ import json
 from itertools import groupby
 from typing import Any
 
-import girih
-from girih.cli.console import Progress, columns, say
-from girih.cli.options import add_model, add_plan, plan_of
+from girih.cli.console import columns, say
+from girih.cli.options import add_model, add_plan, loaded, plan_of
 from girih.spec.draw import folded
 
 EXAMPLES = """\
@@ -28,10 +27,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def command(arguments: argparse.Namespace) -> int:
     """Load the model and print a row for each run of layers and operation."""
     plan = plan_of(arguments)
-    with Progress(f"loading {arguments.model}") as progress:
-        model = girih.load(
-            arguments.model, plan=plan, ignore=tuple(arguments.ignore), progress=progress
-        )
+    model = loaded(arguments, plan)
     rows = model.explain()
     if arguments.json:
         say(json.dumps(rows, ensure_ascii=False, indent=2))

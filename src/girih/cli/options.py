@@ -6,7 +6,8 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from girih.cli.console import warn
+import girih
+from girih.cli.console import Progress, warn
 from girih.plan import Plan
 
 MOST = 2**53
@@ -94,6 +95,14 @@ def plan_of(arguments: argparse.Namespace) -> Plan:
     wanted = {"device": arguments.device, "dtype": arguments.dtype}
     given = {name: value for name, value in wanted.items() if value is not None}
     return Plan(mode=arguments.mode, **given)
+
+
+def loaded(arguments: argparse.Namespace, plan: Plan) -> Any:
+    """The model that the arguments name, with progress."""
+    with Progress(f"loading {arguments.model}") as progress:
+        return girih.load(
+            arguments.model, plan=plan, ignore=tuple(arguments.ignore), progress=progress
+        )
 
 
 def sampling_of(arguments: argparse.Namespace) -> dict[str, Any]:

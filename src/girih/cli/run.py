@@ -5,12 +5,12 @@ import json
 import time
 from typing import Any
 
-import girih
 from girih.cli.console import Progress, hint, say, warn
 from girih.cli.options import (
     add_model,
     add_plan,
     add_sampling,
+    loaded,
     messages_of,
     plan_of,
     prompt_of,
@@ -45,10 +45,7 @@ def command(arguments: argparse.Namespace) -> int:
     if arguments.raw and arguments.system is not None:
         raise ValueError("--system needs the chat template, which --raw leaves out; drop one")
     text, chosen, plan = prompt_of(arguments.prompt), sampling_of(arguments), plan_of(arguments)
-    with Progress(f"loading {arguments.model}") as progress:
-        model = girih.load(
-            arguments.model, plan=plan, ignore=tuple(arguments.ignore), progress=progress
-        )
+    model = loaded(arguments, plan)
     prompt = text if arguments.raw else messages_of(model, text, arguments.system)
     started = time.perf_counter()
     stream = model.stream(prompt, **chosen)

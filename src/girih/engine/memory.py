@@ -1,6 +1,5 @@
 """What a conversation has in its state, so that a turn costs only its new tokens."""
 
-from girih.spec import Model as Spec
 from girih.state.dense import DenseState, Mark
 
 FIRST = 256
@@ -49,9 +48,3 @@ class Memory:
     def mark(self) -> None:
         """Remember this point, to which a later turn may return."""
         self.marks.append(self.state.mark(0))
-
-
-def state_bytes(spec: Spec, tokens: int, size: int) -> int:
-    """The bytes of state of one sequence of so many tokens, at `size` bytes a number."""
-    slots = [slot for slots in spec.state().values() for slot in slots]
-    return sum(slot.values(tokens) for slot in slots) * size

@@ -10,7 +10,7 @@ from girih.checkpoints.tokenizer import Tokenizer
 from girih.engine.chat import Chat
 from girih.engine.explain import explained
 from girih.engine.finite import checked
-from girih.engine.memory import FIRST, Memory, state_bytes
+from girih.engine.memory import FIRST, Memory
 from girih.engine.prompt import Prompt, Prompter, conversation, listed, shown
 from girih.engine.result import Generation
 from girih.engine.run import CHUNK, Run, device_of
@@ -20,6 +20,7 @@ from girih.engine.track import Track
 from girih.plan import Plan
 from girih.spec import Full
 from girih.spec import Model as Spec
+from girih.spec.cost import state_bytes
 from girih.state.capture import DEFAULT_LIMIT, KINDS, Capture
 from girih.state.dense import DenseState
 from girih.state.step import step_of
@@ -133,7 +134,7 @@ class Model:
                 device=self.device,
             )
         except RuntimeError:
-            size = sequences * state_bytes(self.spec, capacity, dtype.itemsize)
+            size = sequences * state_bytes(self.spec, capacity, self.plan.compute)
             raise ValueError(
                 f"the state of {sequences} sequences of {capacity:,} tokens takes "
                 f"{size / 2**30:.1f} GiB, which this machine does not have; ask for fewer"
