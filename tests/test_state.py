@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from draw import distance, redraw
+from girih.engine.model import Model
 from girih.nn.build import build
 from girih.state.dense import DenseState
 from girih.state.step import step_of
@@ -160,3 +161,12 @@ def test_a_step_beyond_the_capacity_says_so():
     with pytest.raises(ValueError, match="9 tokens are beyond the capacity of 8"):
         feed(module, state, [tokens(9)])
     feed(module, state, [tokens(8)])
+
+
+def test_a_state_beyond_the_memory_is_refused_before_it_is_allocated():
+    """Linux would promise the memory and end the process later."""
+    spec = SPECS["gqa"]
+    with pytest.raises(MemoryError, match="more than this machine has"):
+        DenseState(spec.state(), sequences=10**4, capacity=10**7)
+    with pytest.raises(ValueError, match="which this machine does not have; ask for fewer"):
+        Model(redrawn(spec)).state(10**4, 10**7)

@@ -39,7 +39,7 @@ class Memory:
             return
         try:
             self.state = self.state.grown(max(tokens, 2 * self.state.capacity))
-        except RuntimeError:
+        except (MemoryError, RuntimeError):
             raise ValueError(
                 f"the state of a conversation of {tokens:,} tokens is more than this machine's "
                 "memory holds; ask for fewer"

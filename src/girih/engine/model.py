@@ -133,7 +133,7 @@ class Model:
                 dtype=dtype,
                 device=self.device,
             )
-        except RuntimeError:
+        except (MemoryError, RuntimeError):
             size = sequences * state_bytes(self.spec, capacity, self.plan.compute)
             raise ValueError(
                 f"the state of {sequences} sequences of {capacity:,} tokens takes "

@@ -1,5 +1,6 @@
 """The dense storage: one block of memory for each slot, [sequences, heads, capacity, width]."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -21,8 +22,8 @@ class Mark:
 class DenseState:
     """The state of up to `sequences` sequences of up to `capacity` tokens each.
 
-    Memory is allocated once; what is not yet written is never read. Raises ValueError when a
-    step would pass the capacity, naming both numbers.
+    Memory is allocated once; what is not yet written is never read. Raises MemoryError for more
+    than the machine has, and ValueError when a step would pass the capacity.
     """
 
     def __init__(
@@ -36,6 +37,8 @@ class DenseState:
     ) -> None:
         self.slots = dict(slots)
         self.capacity = capacity
+        values = sum(slot.values(capacity) for kinds in slots.values() for slot in kinds)
+        fits_in_memory(sequences * values * dtype.itemsize, torch.device(device))
         self.lengths = [0] * sequences
         self.marks: list[list[Mark]] = [[] for _ in range(sequences)]
         self.blocks: dict[tuple[str, str], Tensor] = {}
@@ -133,3 +136,12 @@ class DenseState:
             longest = max(self.lengths)
             made.blocks[key][:, :, :longest] = block[:, :, :longest]
         return made
+
+
+def fits_in_memory(size: int, device: torch.device) -> None:
+    """Raise MemoryError for more bytes than the machine has.
+
+    Linux promises memory that it has not got, and ends the process when it is used.
+    """
+    if device.type == "cpu" and size > os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"):
+        raise MemoryError(f"{size:,} bytes of state are more than this machine has")
