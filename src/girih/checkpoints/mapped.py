@@ -76,6 +76,23 @@ def map_tensor(stored: StoredTensor) -> torch.Tensor | Packed:
     return Packed(data, stored.format, stored.shape)
 
 
+def release(tensor: torch.Tensor) -> None:
+    """Let go of the memory of a mapped tensor; what is read of it later comes from the file.
+
+    Does nothing for a tensor that no file was mapped for.
+    """
+    page = mmap.PAGESIZE
+    start, end = tensor.data_ptr(), tensor.data_ptr() + tensor.nbytes
+    with _lock:
+        maps = list(_maps.values())
+    for kept in maps:
+        base = torch.frombuffer(kept, dtype=torch.uint8).data_ptr()
+        if base <= start and end <= base + len(kept):
+            first, last = -(-(start - base) // page) * page, (end - base) // page * page
+            if first < last:
+                kept.madvise(mmap.MADV_DONTNEED, first, last - first)
+
+
 def tensor_pieces(tensor: torch.Tensor) -> Iterator[memoryview]:
     """The bytes of a tensor in row-major order, for a writer."""
     raw = tensor.detach().to("cpu").contiguous().reshape(-1).view(torch.uint8).numpy()

@@ -21,6 +21,7 @@ COMMANDS = {
     "convert": "write a model as a Hugging Face or girih folder",
     "explain": "which backend runs each layer, and why others do not",
     "eval": "how well a model predicts a text: perplexity",
+    "bench": "how fast a model runs here, and how near to the machine's limits",
 }
 EXAMPLES = """\
 MODEL is a folder (Hugging Face or girih), a GGUF file, a hub id such as owner/name, or `sample`.

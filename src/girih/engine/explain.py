@@ -1,35 +1,40 @@
 """Which backend runs what, found by asking each backend about calls without data."""
 
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from girih.kernels.calls import AttentionCall, LinearCall
+from girih.kernels.calls import AppendCall, AttentionCall, LinearCall, Rows
 from girih.kernels.dispatch import choose, label
 from girih.kernels.packed import Packed
 from girih.nn.attention import Attention
-from girih.nn.stack import RESIDUAL, Stack
-from girih.nn.weight import Weight
+from girih.nn.stack import RESIDUAL, Branch, Stack
+from girih.nn.weight import Products
 from girih.plan import Plan
-from girih.spec import Causal
 from girih.spec.graph import spans
+from girih.state.dense import DenseState
+from girih.state.step import step_of
+
+Call = LinearCall | AppendCall | AttentionCall
+OPS = {LinearCall: "linear", AppendCall: "append", AttentionCall: "attention"}
 
 
 def explained(module: nn.Module) -> list[dict[str, Any]]:
     """Rows of layers, operation, backend and refusals, for the first of each run of layers."""
     plan: Plan = module.plan  # type: ignore[assignment]
+    exact = plan.mode == "exact"
     out: list[dict[str, Any]] = []
     for name, stack in module.named_children():
         assert isinstance(stack, Stack)
         for first, last in spans(stack.node.layers):
-            layer = stack.layers[first]
             where = f"{name}.layers.{first}" + (f"-{last}" if last > first else "")
-            out += [row(where, *asked, plan) for asked in calls(layer, plan)]
-        if stack.node.head is not None:
-            part = "head" if stack.head is not None else "head (the embedding)"
-            weight = stack.embed if stack.head is None else stack.head
-            out.append(row(name, *linear(part, weight, RESIDUAL), plan))
+            for branch_name, branch in stack.layers[first].named_children():
+                assert isinstance(branch, Branch)
+                asked = calls(branch.mixer, branch.dtype, branch.rounds)
+                out += [row(where, f"{branch_name}.{part}", call, exact) for part, call in asked]
+        out += [row(name, part, call, exact) for part, call in linears(stack, RESIDUAL, False)]
     return merged(out)
 
 
@@ -45,15 +50,18 @@ def merged(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return out
 
 
-def row(where: str, part: str, op: str, call: object, plan: Plan) -> dict[str, Any]:
+def row(where: str, part: str, call: Call, exact: bool) -> dict[str, Any]:
     """One line of the explanation."""
-    backend, refusals = choose(op, call, exact=plan.mode == "exact")
+    op = OPS[type(call)]
+    backend, refusals = choose(op, call, exact=exact)
     reasons = [{"backend": r.backend, "reason": r.reason} for r in refusals]
-    stored = f"{op} {stored_as(call.weight)}" if isinstance(call, LinearCall) else op
+    stored = ""
+    if isinstance(call, LinearCall):
+        stored = " " + ", ".join(dict.fromkeys(map(stored_as, call.matrices.weights)))
     return {
         "layers": where,
-        "part": part,
-        "op": stored,
+        "part": part.removesuffix("."),
+        "op": op + stored,
         "backend": label(backend),
         "refusals": reasons,
     }
@@ -64,35 +72,38 @@ def stored_as(weight: Packed | Tensor) -> str:
     return weight.format if isinstance(weight, Packed) else str(weight.dtype)[len("torch.") :]
 
 
-def calls(layer: nn.Module, plan: Plan) -> list[tuple[str, str, object]]:
-    """The calls that a layer makes for one token, as (part, op, call)."""
-    out: list[tuple[str, str, object]] = []
-    for path, module in layer.named_modules():
-        part = path.replace(".mixer", "")
-        if isinstance(module, Attention):
-            out.append((part, "attention", attention(module, plan)))
-        elif isinstance(module, Weight):
-            out.append(linear(part, module, getattr(torch, plan.compute)))
+def calls(mixer: nn.Module, dtype: torch.dtype, rounds: bool) -> list[tuple[str, Call]]:
+    """The calls that a mixer makes for one token, as (part, call)."""
+    attends: list[tuple[str, Call]] = []
+    if isinstance(mixer, Attention):
+        append, attention = attending(mixer, dtype)
+        attends = [("", append), ("", attention)]
+    return [*linears(mixer, dtype, rounds), *attends]
+
+
+def linears(module: nn.Module, dtype: torch.dtype, rounds: bool) -> list[tuple[str, Call]]:
+    """The products of one row that a module makes itself."""
+    out: list[tuple[str, Call]] = []
+    found: dict[str, Products] = module.products()  # type: ignore[operator]
+    for part, products in found.items():
+        matrices = products.matrices
+        x_TI = torch.empty(1, matrices.inputs, device=matrices.weights[0].device)
+        out.append((part, LinearCall(Rows(x_TI, None, dtype, rounds), matrices)))
     return out
 
 
-def attention(module: Attention, plan: Plan) -> AttentionCall:
-    """The call of a decode step over eight remembered tokens, without data."""
-    node = module.node
-    kind: dict[str, Any] = {"dtype": getattr(torch, plan.compute), "device": "meta"}
-    k_KND = torch.empty(node.kv_heads, 8, node.head_dim, **kind)
-    return AttentionCall(
-        q_THD=torch.empty(1, node.heads, node.head_dim, **kind),
-        k_KND=[k_KND],
-        v_KND=[k_KND],
-        counts=[1],
-        causal=isinstance(node.mask, Causal),
-        scale=node.head_dim**-0.5,
+def attending(module: Attention, dtype: torch.dtype) -> tuple[AppendCall, AttentionCall]:
+    """The calls of a decode step over eight remembered tokens."""
+    node, device = module.node, next(iter(module.into.matrices.weights)).device
+    plan: Plan = module.plan
+    stored = getattr(torch, plan.compute)
+    state = DenseState(
+        {module.path: node.state()}, sequences=1, capacity=8, dtype=stored, device=device
     )
-
-
-def linear(part: str, weight: Weight, dtype: torch.dtype) -> tuple[str, str, object]:
-    """The product of one row of a dtype with a weight, without data."""
-    matrix = weight.weight if weight.packed is None else weight.packed
-    x_TI = torch.empty(1, matrix.shape[-1], dtype=dtype, device=matrix.device)
-    return part, "linear", LinearCall(x_TI=x_TI, weight=matrix)
+    step = step_of([[0]], state=state, device=device)
+    width = (node.heads + 2 * node.kv_heads) * node.head_dim
+    qkv_TO = torch.empty(1, width, dtype=dtype, device=device)
+    append = module.append(qkv_TO, replace(step, rotations=dict.fromkeys([node.position])))
+    q_THD = torch.empty(1, node.heads, node.head_dim, dtype=dtype, device=device)
+    keys, values = append.seen()
+    return append, module.call(q_THD, keys, values, step, append)

@@ -7,13 +7,13 @@ from dataclasses import replace
 import torch
 
 from girih.checkpoints.errors import FormatError
-from girih.checkpoints.mapped import map_tensor
+from girih.checkpoints.mapped import map_tensor, release
 from girih.checkpoints.maps import Value, canonical_tensors
 from girih.checkpoints.source import Source, open_source
 from girih.checkpoints.text import tokenizer_of
 from girih.engine.model import Model
 from girih.kernels.packed import Packed
-from girih.nn.build import allocate, fill
+from girih.nn.build import allocate, fill, prepared
 from girih.plan import Plan, plan_of
 
 Progress = Callable[[int, int], None]
@@ -47,6 +47,8 @@ def loaded(source: Source, plan: Plan, progress: Progress | None = None) -> Mode
     module = allocate(source.spec, plan, "meta")
     fill(module, counted(canonical_tensors(list(source.bounds)), source, progress), plan.device)
     module.eval()
+    for packed in prepared(module):
+        release(packed.data)
     tokenizer = tokenizer_of(source)
     vocab = source.spec.stacks[-1].input.vocab
     if tokenizer is not None and tokenizer.vocab_size > vocab:

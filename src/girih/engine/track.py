@@ -1,11 +1,12 @@
 """One sequence on its way: its tokens, the text they make, and why it ended."""
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from girih.checkpoints.tokenizer import Tokenizer
 from girih.engine.result import Piece, TokenLogprob
-from girih.engine.sample import Sampling, pick
+from girih.engine.sample import Ids, Sampling, pick, ranked
 
 
 class Track:
@@ -30,7 +31,8 @@ class Track:
         self.ends = tokenizer.stop_ids if tokenizer else frozenset()
         self.stream = tokenizer.stream(continues=continues) if tokenizer else None
         self.generator = sampling.generator()
-        self.seen = set(prompt)
+        self.plain = sampling.plain
+        self.seen = Seen(prompt) if sampling.repetition_penalty != 1.0 else None
         self.tokens: list[int] = []
         self.logprobs: list[TokenLogprob] = []
         self.text = ""
@@ -38,15 +40,18 @@ class Track:
         self.finish: str | None = None
 
     def choose(self, logits_V: Tensor) -> Piece:
-        """Choose the next token from its logits and take it in."""
-        penalise = self.sampling.repetition_penalty != 1.0
-        seen = torch.tensor(sorted(self.seen)) if penalise else None
+        """Choose the next token from its logits, float32 on the host, and take it in."""
+        seen = self.seen.ids() if self.seen else None
         token = pick(logits_V, self.sampling, seen, self.generator)
+        return self.take(token, None if token in self.ends else self.logprob(logits_V, token))
+
+    def take(self, token: int, logprob: TokenLogprob | None = None) -> Piece:
+        """Take in the token that was chosen."""
         if token in self.ends:
             return self.finished("stop")
-        logprob = self.logprob(logits_V, token)
         self.tokens.append(token)
-        self.seen.add(token)
+        if self.seen:
+            self.seen.add(token)
         if logprob is not None:
             self.logprobs.append(logprob)
         piece = self.said(self.stream.push(token) if self.stream else "")
@@ -60,10 +65,13 @@ class Track:
         """The chosen token's log-probability and its alternatives, where asked for."""
         if self.sampling.logprobs is None:
             return None
-        all_V = torch.log_softmax(logits_V, dim=-1)
-        top = all_V.topk(min(self.sampling.logprobs, len(all_V)))
-        best = dict(zip(top.indices.tolist(), top.values.tolist(), strict=True))
-        return TokenLogprob(token, float(all_V[token]), best)
+        values_V = logits_V.numpy()
+        every = float(torch.logsumexp(logits_V, dim=-1))
+        ids = ranked(values_V, self.sampling.logprobs)
+        best = zip(ids.tolist(), values_V[ids].tolist(), strict=True)
+        return TokenLogprob(
+            token, float(values_V[token]) - every, {other: value - every for other, value in best}
+        )
 
     def said(self, text: str) -> str:
         """Take in new text; return what may be shown, and end at a stop string."""
@@ -88,6 +96,28 @@ class Track:
             self.finish = reason
             last, self.text, self.held = last + self.held, self.text + self.held, ""
         return Piece(last, None)
+
+
+class Seen:
+    """The distinct ids of a text so far, in a block of memory that doubles as they grow."""
+
+    def __init__(self, ids: list[int]) -> None:
+        self.known = set(ids)
+        self.block: Ids = np.array(list(self.known), dtype=np.int64)
+
+    def add(self, token: int) -> None:
+        """Count in one more id."""
+        count = len(self.known)
+        if token in self.known:
+            return
+        if count == len(self.block):
+            self.block = np.resize(self.block, 2 * count + 1)
+        self.block[count] = token
+        self.known.add(token)
+
+    def ids(self) -> Ids:
+        """The ids, in the order in which they came."""
+        return self.block[: len(self.known)]
 
 
 def overlap(text: str, stop: str) -> int:

@@ -1,4 +1,4 @@
-"""The C++ products of this folder, compiled at first use for this processor and kept in a cache.
+"""The C++ of the folder `cpp`, compiled at first use for this processor and kept in a cache.
 
 The cache is `$GIRIH_CACHE`, else `girih` in `$XDG_CACHE_HOME` or `~/.cache`. A library there is
 loaded only if it and its folder belong to this user and nobody else can write them.
@@ -14,13 +14,17 @@ import stat
 import subprocess
 import tempfile
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
 
-SOURCE = Path(__file__).with_name("products.cpp")
-FLAGS = ("-O3", "-march=native", "-std=c++17", "-fopenmp", "-shared", "-fPIC")
+SOURCES = Path(__file__).with_name("cpp")
+FLAGS = ("-O3", "-march=native", "-std=c++17", "-fopenmp", "-fPIC", "-fvisibility=hidden")
 COMPILERS = ("g++", "clang++", "c++")
 SECONDS = 120
+
+
+WHOLE, PLACE, NUMBER = ctypes.c_int64, ctypes.c_void_p, ctypes.c_int
 
 
 class UnavailableError(Exception):
@@ -36,24 +40,73 @@ def library() -> ctypes.CDLL | str:
         reason = str(error)
     except OSError as error:
         reason = f"the compiled library cannot be used: {error}"
-    warnings.warn(f"products of packed blocks run slower: {reason}", RuntimeWarning, stacklevel=2)
+    warnings.warn(f"packed blocks run slower: {reason}", RuntimeWarning, stacklevel=2)
     return reason
 
 
+class MatrixC(ctypes.Structure):
+    """A matrix: where it is, its format, its outputs."""
+
+    _fields_ = [("data", PLACE), ("format", WHOLE), ("outputs", WHOLE)]
+
+
+class PreparationC(ctypes.Structure):
+    """What is done to rows before their product."""
+
+    _fields_ = [
+        ("kind", WHOLE),
+        ("gated", WHOLE),
+        ("weight", PLACE),
+        ("bias", PLACE),
+        ("eps", ctypes.c_float),
+    ]
+
+
+class HeadsC(ctypes.Structure):
+    """How rows fall into heads."""
+
+    _fields_ = [
+        *((name, WHOLE) for name in ("query", "kept", "width", "rotary")),
+        ("query_norm", PLACE),
+        ("key_norm", PLACE),
+        ("eps", ctypes.c_float),
+    ]
+
+
+class RoomC(ctypes.Structure):
+    """The state of a layer: keys and values, their dtype, the strides of sequences and heads."""
+
+    _fields_ = [
+        ("keys", PLACE),
+        ("values", PLACE),
+        *((name, WHOLE) for name in ("number", "sequence_stride", "head_stride")),
+    ]
+
+
+SIGNATURES = {
+    "girih_lanes": (),
+    "girih_tile": (NUMBER, PLACE, WHOLE, WHOLE, PLACE, NUMBER),
+    "girih_products": (PLACE, WHOLE, PLACE, PLACE, *[WHOLE] * 3, *[PLACE] * 3, NUMBER),
+    "girih_append": (PLACE, PLACE, PLACE, WHOLE, *[PLACE] * 3, WHOLE, *[PLACE] * 3, NUMBER),
+    "girih_attend": (PLACE, PLACE, PLACE, WHOLE, PLACE, ctypes.c_float, PLACE, NUMBER),
+}
+"""The functions of the library and what they take."""
+
+
 def loaded(path: Path) -> ctypes.CDLL:
-    """The library at a path, its function declared."""
+    """The library at a path, its functions declared."""
     found = ctypes.CDLL(str(path))
-    whole, place = ctypes.c_int64, ctypes.c_void_p
-    kinds = [ctypes.c_int, place, whole, whole, place, whole, place, ctypes.c_int, ctypes.c_int]
-    found.girih_product.argtypes = kinds
-    found.girih_product.restype = None
+    for name, kinds in SIGNATURES.items():
+        function = getattr(found, name)
+        function.argtypes = kinds
+        function.restype = NUMBER if name == "girih_lanes" else None
     return found
 
 
 def built() -> Path:
     """The path of the library, compiled unless the cache has it."""
     compiler = compiler_here()
-    name = f"products-{key(compiler)}.so"
+    name = f"kernels-{key(compiler)}.so"
     folder = cache_folder()
     if folder is None:
         folder = Path(tempfile.mkdtemp(prefix="girih-"))
@@ -81,7 +134,8 @@ def compiler_here() -> str:
 
 def key(compiler: str) -> str:
     """What the library depends on: source, flags, compiler and processor."""
-    parts = [SOURCE.read_bytes(), " ".join(FLAGS).encode(), compiler.encode()]
+    parts = [path.read_bytes() for path in sorted(SOURCES.iterdir())]
+    parts += [" ".join(FLAGS).encode(), compiler.encode()]
     parts.append(str(os.stat(compiler).st_mtime_ns).encode())
     parts.append(processor().encode())
     return hashlib.sha256(b"\0".join(parts)).hexdigest()[:16]
@@ -123,17 +177,28 @@ def ours(path: Path) -> bool:
 
 def compile_to(path: Path, compiler: str) -> None:
     """Compile the library; it appears at its path when it is whole."""
-    handle, part = tempfile.mkstemp(suffix=".so", dir=path.parent)
-    os.close(handle)
+    with tempfile.TemporaryDirectory(dir=path.parent) as name:
+        folder = Path(name)
+        sources = sorted(SOURCES.glob("*.cpp"))
+        objects = [str(folder / f"{source.stem}.o") for source in sources]
+        commands = [
+            [compiler, *FLAGS, "-c", str(source), "-o", made]
+            for source, made in zip(sources, objects, strict=True)
+        ]
+        with ThreadPoolExecutor(len(commands)) as pool:
+            list(pool.map(ran, commands))
+        part = folder / path.name
+        ran([compiler, *FLAGS, "-shared", *objects, "-o", str(part)])
+        part.chmod(0o700)
+        part.replace(path)
+
+
+def ran(command: list[str]) -> None:
+    """Run one command of the compiler; raises UnavailableError with its first error."""
     try:
-        command = [compiler, *FLAGS, str(SOURCE), "-o", part]
         done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS)
-        if done.returncode:
-            said = next((line for line in done.stderr.splitlines() if "error" in line), "no reason")
-            raise UnavailableError(f"{compiler} fails: {said.strip()[:200]}")
-        os.chmod(part, 0o700)
-        os.replace(part, path)
     except subprocess.TimeoutExpired:
-        raise UnavailableError(f"{compiler} takes longer than {SECONDS} seconds") from None
-    finally:
-        Path(part).unlink(missing_ok=True)
+        raise UnavailableError(f"{command[0]} takes longer than {SECONDS} seconds") from None
+    if done.returncode:
+        said = next((line for line in done.stderr.splitlines() if "error" in line), "no reason")
+        raise UnavailableError(f"{command[0]} fails: {said.strip()[:200]}")

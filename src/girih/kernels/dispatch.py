@@ -1,16 +1,19 @@
 """Which backend runs a call: the first that does not refuse, and why the others did."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from types import ModuleType
 
 from torch import Tensor
 
 from girih.kernels import native, pytorch, reference
-from girih.kernels.calls import AttentionCall, LinearCall
+from girih.kernels.calls import AppendCall, AttentionCall, LinearCall, Matrices
+from girih.kernels.packed import Packed
 
 BACKENDS: dict[str, tuple[ModuleType, ...]] = {
-    "attention": (pytorch, reference),
-    "linear": (pytorch, native, reference),
+    "linear": (native, pytorch, reference),
+    "append": (native, pytorch, reference),
+    "attention": (native, pytorch, reference),
 }
 """The backends of each operation, the fastest first; the reference stands last everywhere."""
 
@@ -43,13 +46,34 @@ def label(backend: ModuleType) -> str:
     return backend.__name__.rpartition(".")[2]
 
 
-def attention(call: AttentionCall, *, exact: bool) -> Tensor:
-    """Softmax attention by the chosen backend; returns [T, H, D]."""
-    out: Tensor = choose("attention", call, exact=exact)[0].attention(call)
-    return out
+def runs(op: str, call: object, exact: bool) -> ModuleType:
+    """The backend for a call, without its reasons."""
+    if not exact:
+        for backend in BACKENDS[op]:
+            if backend.refuses(op, call) is None:
+                return backend
+    return reference
 
 
 def linear(call: LinearCall, *, exact: bool) -> Tensor:
-    """The product with a matrix by the chosen backend; returns [T, O]."""
-    out: Tensor = choose("linear", call, exact=exact)[0].linear(call)
+    """Products with matrices by the chosen backend; returns [T, O of all of them]."""
+    out: Tensor = runs("linear", call, exact).linear(call)
     return out
+
+
+def append(call: AppendCall, *, exact: bool) -> tuple[Tensor, Sequence[Tensor], Sequence[Tensor]]:
+    """Queries [T, H, D] ready for attention; all keys and all values [K, N, D] of each sequence."""
+    out: tuple[Tensor, Sequence[Tensor], Sequence[Tensor]]
+    out = runs("append", call, exact).append(call)
+    return out
+
+
+def attention(call: AttentionCall, *, exact: bool) -> Tensor:
+    """Softmax attention by the chosen backend; returns [T, H, D]."""
+    out: Tensor = runs("attention", call, exact).attention(call)
+    return out
+
+
+def prepare(matrices: Matrices, *, exact: bool) -> list[Packed]:
+    """Bring matrices into the order that the backends want; those that were copied for it."""
+    return [] if exact else native.prepare(matrices)

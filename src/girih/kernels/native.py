@@ -1,62 +1,299 @@
-"""Products of a few rows with packed blocks, compiled for this processor.
+"""Products, appends and one-query attention compiled for this processor.
 
-The rows are rounded to sixteen bits in blocks of 32, so that a product of blocks is one of
-integers. T rows, O out, I in.
+Rows are rounded to sixteen bits in blocks of 32, so that a product of blocks is one of integers.
+T rows, O out, I in, H heads, K key/value heads, D width of a head.
 """
+
+import ctypes
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
-from girih.kernels.calls import LinearCall
-from girih.kernels.compiled import library
+from girih.kernels.calls import (
+    AppendCall,
+    AttentionCall,
+    Gate,
+    Heads,
+    LinearCall,
+    Matrices,
+    Norm,
+    Room,
+    Rows,
+)
+from girih.kernels.compiled import HeadsC, MatrixC, PreparationC, RoomC, library
 from girih.kernels.packed import Packed
+from girih.kernels.tape import run
 
-FORMATS = {
-    name: number
-    for number, name in enumerate(("Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "Q4_K", "Q5_K", "Q6_K"))
-}
-"""What the library calls each format that it multiplies with."""
+BLOCKS = ("Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "Q4_K", "Q5_K", "Q6_K")
+PLAIN = {torch.bfloat16: len(BLOCKS), torch.float16: len(BLOCKS) + 1}
+BEFORE = {"rms": 1, "layer": 2, "silu": 3, "gelu": 4, "gelu_tanh": 5, "relu": 6}
+STORED = {torch.float32: 0, torch.bfloat16: 1}
+"""What the library calls each format, each preparation of rows, each dtype of a state."""
 
-MOST_ROWS = 32
-"""Beyond this many rows a matrix is unpacked once for all of them in less time."""
+FEW = 32
+"""Beyond this many rows a plain matrix is better widened once for all of them."""
 
 
 def refuses(op: str, call: object) -> str | None:
     """Why a call cannot be run here, in words; None if it can."""
-    if not isinstance(call, LinearCall) or not isinstance(call.weight, Packed):
-        return f"it has no {op} of plain tensors"
-    x_TI, weight = call.x_TI, call.weight
-    if weight.format not in FORMATS:
-        return f"it does not multiply with {weight.format} blocks"
-    if weight.device.type != "cpu":
-        return f"it runs on the processor, not on {weight.device}"
-    if x_TI.dtype not in (torch.float32, torch.bfloat16):
-        return f"its input is float32 or bfloat16, not {str(x_TI.dtype).removeprefix('torch.')}"
-    if x_TI.shape[0] > MOST_ROWS:
-        return f"more than {MOST_ROWS} rows are faster with the matrix unpacked"
-    if torch.is_grad_enabled() and x_TI.requires_grad:
-        return "it has no gradients"
+    if isinstance(call, LinearCall):
+        reason = refuses_linear(call)
+    elif isinstance(call, AppendCall):
+        reason = refuses_append(call)
+    elif isinstance(call, AttentionCall):
+        reason = refuses_attention(call)
+    else:
+        reason = f"it has no {op}"
+    if reason is not None:
+        return reason
     found = library()
     return found if isinstance(found, str) else None
 
 
-def linear(call: LinearCall) -> Tensor:
-    """The product with a packed matrix; returns [T, O]."""
-    assert isinstance(call.weight, Packed)
-    x_TI, blocks = call.x_TI.contiguous(), call.weight.data.contiguous()
-    outputs, inputs = call.weight.shape
-    out_TO = torch.empty(x_TI.shape[0], outputs, dtype=x_TI.dtype)
+def refuses_rows(x_TI: Tensor, *norms: Norm | Gate | None) -> str | None:
+    """Why rows cannot be read, or what is done to them not learned."""
+    if x_TI.device.type != "cpu":
+        return f"it runs on the processor, not on {x_TI.device}"
+    if x_TI.dtype != torch.float32:
+        return f"its input is float32, not {name(x_TI.dtype)}"
+    if torch.is_grad_enabled() and (x_TI.requires_grad or any(map(learns, norms))):
+        return "it has no gradients"
+    return None
+
+
+def learns(norm: Norm | Gate | None) -> bool:
+    """Whether gradients of a normalisation are wanted."""
+    held = (norm.weight_I, norm.bias_I) if isinstance(norm, Norm) else ()
+    return any(value is not None and value.requires_grad for value in held)
+
+
+def refuses_linear(call: LinearCall) -> str | None:
+    """Why rows cannot be multiplied with matrices."""
+    known = call.matrices.prepared is not None and not torch.is_grad_enabled()
+    if not known and (reason := refuses_matrices(call.matrices)):
+        return reason
+    if call.rows.dtype != torch.float32:
+        return f"its output is float32, not {name(call.rows.dtype)}"
+    plain = any(weight.__class__ is not Packed for weight in call.matrices.weights)
+    if plain and call.rows.x_TI.shape[0] > FEW:
+        return f"more than {FEW} rows are faster with a plain matrix widened"
+    return refuses_rows(call.rows.x_TI, call.rows.before)
+
+
+def refuses_matrices(matrices: Matrices) -> str | None:
+    """Why matrices cannot be read as they are stored."""
+    for weight in matrices.weights:
+        if weight.device.type != "cpu":
+            return f"it runs on the processor, not on {weight.device}"
+        if isinstance(weight, Packed):
+            if weight.format not in BLOCKS:
+                return f"it does not multiply with {weight.format} blocks"
+        elif weight.dtype not in PLAIN:
+            return f"it does not multiply with a {name(weight.dtype)} matrix"
+        elif weight.requires_grad:
+            return "it has no gradients"
+    learned = any(bias is not None and bias.requires_grad for bias in matrices.biases)
+    return "it has no gradients" if learned else None
+
+
+def refuses_append(call: AppendCall) -> str | None:
+    """Why heads cannot be turned and written."""
+    if call.room is None:
+        return "the state is not one block of memory"
+    if call.room.keys.dtype not in STORED:
+        return f"it does not write a state of {name(call.room.keys.dtype)}"
+    if call.heads.query_norm is not None and call.heads.query_norm.bias_I is not None:
+        return "its head norm is an RMS norm"
+    return refuses_rows(call.qkv_TO, call.heads.query_norm, call.heads.key_norm)
+
+
+def refuses_attention(call: AttentionCall) -> str | None:
+    """Why one query of each sequence cannot attend."""
+    if call.room is None or call.spans is None or call.heads is None:
+        return "the state is not one block of memory"
+    if call.room.keys.dtype not in STORED:
+        return f"it does not read a state of {name(call.room.keys.dtype)}"
+    if len(call.counts) != call.q_THD.shape[0]:
+        return "it attends with one query of each sequence"
+    if call.heads.width % 16:
+        return f"a head is {call.heads.width} wide, which is no multiple of 16"
+    return refuses_rows(call.q_THD)
+
+
+def name(dtype: torch.dtype) -> str:
+    """A dtype as people read it."""
+    return str(dtype).removeprefix("torch.")
+
+
+def prepare(matrices: Matrices) -> list[Packed]:
+    """Put packed matrices into tiles of rows; returns those of which there is a copy now.
+
+    A tile holds as many rows as a vector has lanes: the same bytes in another order.
+    """
     found = library()
-    assert not isinstance(found, str)
-    found.girih_product(
-        FORMATS[call.weight.format],
-        blocks.data_ptr(),
-        outputs,
-        inputs,
-        x_TI.data_ptr(),
-        x_TI.shape[0],
-        out_TO.data_ptr(),
-        x_TI.dtype == torch.bfloat16,
-        torch.get_num_threads(),
+    if matrices.prepared is not None or refuses_matrices(matrices) or isinstance(found, str):
+        return []
+    lanes = found.girih_lanes()
+    table, kept, copied = [], [], []
+    for weight in matrices.weights:
+        if isinstance(weight, Packed):
+            outputs, inputs = weight.shape
+            blocks = weight.data.contiguous()
+            tiles = torch.empty(-(-outputs // lanes) * lanes * blocks.shape[-1], dtype=torch.uint8)
+            number = BLOCKS.index(weight.format)
+            place, threads = tiles.data_ptr(), torch.get_num_threads()
+            found.girih_tile(number, blocks.data_ptr(), outputs, inputs, place, threads)
+            copied.append(weight)
+        else:
+            tiles, number = weight.detach().contiguous(), PLAIN[weight.dtype]
+        kept.append(tiles)
+        table.append(MatrixC(tiles.data_ptr(), number, weight.shape[0]))
+    bias_O = joined_biases(matrices)
+    array = (MatrixC * len(table))(*table)
+    place = None if bias_O is None else bias_O.data_ptr()
+    matrices.prepared = (ctypes.addressof(array), len(table), place, (array, kept, bias_O))
+    return copied
+
+
+def joined_biases(matrices: Matrices) -> Tensor | None:
+    """The biases of matrices side by side, float32, zero where one has none."""
+    if all(bias is None for bias in matrices.biases):
+        return None
+    sizes = [weight.shape[0] for weight in matrices.weights]
+    pairs = zip(sizes, matrices.biases, strict=True)
+    return torch.cat([torch.zeros(n) if b is None else b.detach().float() for n, b in pairs])
+
+
+def linear(call: LinearCall) -> Tensor:
+    """The products with matrices; returns [T, O of all of them], float32."""
+    matrices, rows = call.matrices, call.rows
+    if matrices.prepared is None:
+        prepare(matrices)
+    place, count, bias, _ = matrices.prepared
+    x_TI = rows.x_TI if rows.x_TI.stride(-1) == 1 else rows.x_TI.contiguous()
+    tokens = x_TI.shape[0]
+    out_TO = torch.empty(tokens, matrices.outputs)
+    onto_TO = None if rows.onto is None else whole(rows.onto)
+    run(
+        "girih_products",
+        (
+            place,
+            count,
+            before(rows),
+            x_TI.data_ptr(),
+            x_TI.stride(0),
+            tokens,
+            matrices.inputs,
+            bias,
+            None if onto_TO is None else onto_TO.data_ptr(),
+            out_TO.data_ptr(),
+            torch.get_num_threads(),
+        ),
+        (x_TI, onto_TO, out_TO),
     )
     return out_TO
+
+
+def whole(tensor: Tensor) -> Tensor:
+    """A tensor in one piece: itself, or else a copy."""
+    return tensor if tensor.is_contiguous() else tensor.contiguous()
+
+
+def before(rows: Rows) -> int:
+    """Where it says what is done to rows before their product."""
+    asked = NOTHING if rows.before is None else rows.before
+    if asked.prepared is None:
+        if isinstance(asked, Gate):
+            held: list[Tensor] = []
+            made = PreparationC(BEFORE.get(asked.activation, 0), asked.gated, None, None, 0.0)
+        else:
+            held = [
+                v.detach().float().contiguous()
+                for v in (asked.weight_I, asked.bias_I)
+                if v is not None
+            ]
+            places = [v.data_ptr() for v in held]
+            made = PreparationC(
+                BEFORE[asked.kind], 0, *places, *[None] * (2 - len(places)), asked.eps
+            )
+        asked.prepared = (ctypes.addressof(made), made, held)
+    return asked.prepared[0]  # type: ignore[no-any-return]
+
+
+NOTHING = Gate(activation="none", gated=False)
+
+
+def heads_of(heads: Heads) -> int:
+    """Where it says how rows fall into heads."""
+    if heads.prepared is None:
+        norms = [
+            n.weight_I.detach().float().contiguous() if n else None
+            for n in (heads.query_norm, heads.key_norm)
+        ]
+        places = [None if norm is None else norm.data_ptr() for norm in norms]
+        eps = heads.query_norm.eps if heads.query_norm else 0.0
+        made = HeadsC(heads.query, heads.kept, heads.width, heads.rotary, *places, eps)
+        heads.prepared = (ctypes.addressof(made), made, norms)
+    return heads.prepared[0]  # type: ignore[no-any-return]
+
+
+def room_of(room: Room) -> int:
+    """Where it says how a state lies in memory."""
+    if room.prepared is None:
+        keys, values = room.keys, room.values
+        sequence, head, *_ = keys.stride()
+        made = RoomC(keys.data_ptr(), values.data_ptr(), STORED[keys.dtype], sequence, head)
+        room.prepared = (ctypes.addressof(made), made)
+    return room.prepared[0]  # type: ignore[no-any-return]
+
+
+def append(call: AppendCall) -> tuple[Tensor, Sequence[Tensor], Sequence[Tensor]]:
+    """Queries [T, H, D] ready for attention, and all keys and values, written into the room."""
+    heads, qkv_TO = call.heads, whole(call.qkv_TO)
+    assert call.room is not None
+    tokens, place = qkv_TO.shape[0], qkv_TO.data_ptr()
+    keys = place + heads.query * heads.width * 4
+    cosines, sines = call.rotation if call.rotation is not None else (qkv_TO, qkv_TO)
+    q_THD = torch.empty(tokens, heads.query, heads.width)
+    run(
+        "girih_append",
+        (
+            heads_of(heads),
+            room_of(call.room),
+            call.spans.data_ptr(),
+            call.spans.shape[0],
+            place,
+            keys,
+            keys + heads.kept * heads.width * 4,
+            qkv_TO.stride(0),
+            cosines.data_ptr(),
+            sines.data_ptr(),
+            q_THD.data_ptr(),
+            torch.get_num_threads(),
+        ),
+        (heads.prepared, call.room.prepared, call.spans, qkv_TO, cosines, sines, q_THD),
+    )
+    return q_THD, *call.seen()
+
+
+def attention(call: AttentionCall) -> Tensor:
+    """Attention of one query for each sequence; returns [T, H, D]."""
+    assert call.room is not None and call.spans is not None and call.heads is not None
+    q_THD = whole(call.q_THD)
+    out_THD = torch.empty_like(q_THD)
+    run(
+        "girih_attend",
+        (
+            heads_of(call.heads),
+            room_of(call.room),
+            call.spans.data_ptr(),
+            call.spans.shape[0],
+            q_THD.data_ptr(),
+            call.scale,
+            out_THD.data_ptr(),
+            torch.get_num_threads(),
+        ),
+        (call.heads.prepared, call.room.prepared, call.spans, q_THD, out_THD),
+    )
+    return out_THD

@@ -1,47 +1,108 @@
 """PyTorch's own fused attention and matrix products as a backend, on the CPU and on CUDA."""
 
+from collections.abc import Sequence
+from functools import cache
+
 import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
-from girih.kernels.calls import AttentionCall, LinearCall
+from girih.kernels.calls import AppendCall, AttentionCall, LinearCall, Room, Rows
 from girih.kernels.packed import Packed
-from girih.kernels.reference import causal_mask
+from girih.kernels.reference import causal_mask, finished, joined, prepared, turned
 
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
+
+
+@cache
+def multiplies_bfloat16() -> bool:
+    """Whether this processor has instructions for products of bfloat16; without, they crawl."""
+    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 def refuses(op: str, call: object) -> str | None:
     """Why a call cannot be run here, in words; None if it can."""
     if isinstance(call, LinearCall):
         return refuses_linear(call)
+    if isinstance(call, AppendCall):
+        return refuses_append(call)
     if not isinstance(call, AttentionCall):
         return f"it has no {op}"
     if call.q_THD.dtype not in DTYPES:
         return f"{str(call.q_THD.dtype).removeprefix('torch.')} is not one of its fused dtypes"
-    if any(k.dtype != call.q_THD.dtype for k in call.k_KND):
-        return "keys are stored in another dtype than the queries"
     return None
 
 
 def refuses_linear(call: LinearCall) -> str | None:
-    """Why a matrix cannot be multiplied as it is stored."""
-    if isinstance(call.weight, Packed):
-        return f"it does not multiply with {call.weight.format} blocks"
-    if call.weight.dtype != call.x_TI.dtype:
-        stored, given = (str(t.dtype).removeprefix("torch.") for t in (call.weight, call.x_TI))
-        return f"the matrix is stored in {stored}, its input is {given}"
+    """Why matrices cannot be multiplied as they are stored."""
+    for weight in call.matrices.weights:
+        if isinstance(weight, Packed):
+            return f"it does not multiply with {weight.format} blocks"
+        if weight.dtype != call.rows.dtype and not rounded(call.rows, weight):
+            stored, given = (str(d).removeprefix("torch.") for d in (weight.dtype, call.rows.dtype))
+            return f"a matrix is stored in {stored}, its input is {given}"
+        on_processor = weight.dtype == torch.bfloat16 and weight.device.type == "cpu"
+        if on_processor and not multiplies_bfloat16():
+            return "this processor has no products of bfloat16"
     return None
 
 
+def refuses_append(call: AppendCall) -> str | None:
+    """Why new keys and values cannot be written in one step."""
+    if call.room is None:
+        return "the state is not one block of memory"
+    if call.spans.shape[0] != call.qkv_TO.shape[0]:
+        return "it appends one token of each sequence"
+    if call.qkv_TO.requires_grad and torch.is_grad_enabled():
+        return "what it writes has no gradients"
+    return None
+
+
+def rounded(rows: Rows, weight: Tensor) -> bool:
+    """Whether rows may be brought to the dtype of a matrix, the product back to that of the rows.
+
+    On CUDA a product of bfloat16 comes out in float32 without a rounding between.
+    """
+    if rows.dtype != torch.float32 or weight.dtype not in DTYPES:
+        return False
+    return rows.rounds or weight.device.type == "cuda"
+
+
 def linear(call: LinearCall) -> Tensor:
-    """The product with a matrix of the dtype of its input; returns [T, O]."""
-    assert not isinstance(call.weight, Packed)
-    return torch.nn.functional.linear(call.x_TI, call.weight)
+    """The products with plain matrices; returns [T, O]."""
+    x_TI = prepared(call.rows)
+    parts = [product(x_TI, weight) for weight in call.matrices.weights]  # type: ignore[arg-type]
+    return finished(joined(parts), call)
+
+
+def product(x_TI: Tensor, weight_OI: Tensor) -> Tensor:
+    """The product with one matrix, in the dtype of the rows."""
+    if x_TI.dtype == weight_OI.dtype:
+        return torch.nn.functional.linear(x_TI, weight_OI)
+    low_TI = x_TI.to(weight_OI.dtype)
+    if x_TI.device.type == "cuda" and not torch.is_grad_enabled():
+        return torch.mm(low_TI, weight_OI.T, out_dtype=x_TI.dtype)
+    return torch.nn.functional.linear(low_TI, weight_OI).to(x_TI.dtype)
+
+
+def append(call: AppendCall) -> tuple[Tensor, Sequence[Tensor], Sequence[Tensor]]:
+    """Queries ready for attention, and all keys and values, one token of each sequence written.
+
+    Where it is written is read from the spans on their device, so that a graph can be replayed.
+    """
+    assert call.room is not None
+    q_THD, k_TKD, v_TKD = turned(call)
+    rows, starts = call.spans[:, 0], call.spans[:, 1]
+    call.room.keys[rows, :, starts] = k_TKD.to(call.room.keys.dtype)
+    call.room.values[rows, :, starts] = v_TKD.to(call.room.values.dtype)
+    return q_THD, *call.seen()
 
 
 def attention(call: AttentionCall) -> Tensor:
-    """Softmax attention, sequence by sequence; returns [T, H, D]."""
+    """Softmax attention, sequence by sequence, or one query of each at once; returns [T, H, D]."""
+    one_each = len(call.counts) == call.q_THD.shape[0] and call.q_THD.device.type == "cuda"
+    if one_each and call.room is not None and call.spans is not None:
+        return together(call, call.room, call.spans)
     queries = call.q_THD.split(list(call.counts))
     parts = [
         one(q_THD, k_KND, v_KND, call)
@@ -50,17 +111,36 @@ def attention(call: AttentionCall) -> Tensor:
     return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 
+def together(call: AttentionCall, room: Room, spans: Tensor) -> Tensor:
+    """One query of each sequence over the whole room, what is not yet written masked: [T, H, D].
+
+    Its shapes do not depend on lengths, so that a graph can be replayed.
+    """
+    keys, values = (block[spans[:, 0]].to(call.q_THD.dtype) for block in (room.keys, room.values))
+    written = torch.arange(keys.shape[2], device=keys.device) <= spans[:, 1:2]
+    out_THD = scaled_dot_product_attention(
+        call.q_THD[:, :, None],
+        keys.masked_fill(~written[:, None, :, None], 0),
+        values.masked_fill(~written[:, None, :, None], 0),
+        attn_mask=written[:, None, None],
+        scale=call.scale,
+        enable_gqa=keys.shape[1] != call.q_THD.shape[1],
+    )
+    return out_THD[:, :, 0]
+
+
 def one(q_THD: Tensor, k_KND: Tensor, v_KND: Tensor, call: AttentionCall) -> Tensor:
     """The attention of one sequence, [T, H, D]."""
     tokens, keys = q_THD.shape[0], k_KND.shape[1]
+    dtype = computed(q_THD, k_KND)
     # is_causal aligns the first query with the first key, so it fits only where nothing is
     # remembered; one query sees all keys and needs no mask.
     whole = call.causal and tokens == keys
     partial = call.causal and 1 < tokens < keys
     out_1HTD = scaled_dot_product_attention(
-        q_THD.transpose(0, 1)[None],
-        k_KND[None],
-        v_KND[None],
+        q_THD.transpose(0, 1)[None].to(dtype),
+        k_KND[None].to(dtype),
+        v_KND[None].to(dtype),
         attn_mask=causal_mask(tokens, keys, q_THD) if partial else None,
         is_causal=whole and tokens > 1,
         scale=call.scale,
@@ -68,4 +148,12 @@ def one(q_THD: Tensor, k_KND: Tensor, v_KND: Tensor, call: AttentionCall) -> Ten
     )
     # The CPU kernels make zeros of a row of NaN scores, so that a broken weight would go unseen.
     new = k_KND[:, -tokens:].detach().amax()
-    return out_1HTD[0].transpose(0, 1) + 0 * (q_THD.detach().amax(-1, keepdim=True) + new)
+    out_THD = out_1HTD[0].transpose(0, 1).to(q_THD.dtype)
+    return out_THD + 0 * (q_THD.detach().amax(-1, keepdim=True) + new)
+
+
+def computed(q_THD: Tensor, k_KND: Tensor) -> torch.dtype:
+    """The dtype to attend in: that of the keys where it is fast here, else that of the queries."""
+    if k_KND.dtype == torch.bfloat16 and (q_THD.device.type != "cpu" or multiplies_bfloat16()):
+        return torch.bfloat16
+    return q_THD.dtype

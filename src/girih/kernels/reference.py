@@ -3,11 +3,21 @@
 T tokens, N keys, H heads, K key/value heads, G queries per key head, D width of a head, M model.
 """
 
+from collections.abc import Callable, Sequence
+
 import torch
 from torch import Tensor
+from torch.nn.functional import gelu, relu, silu
 
-from girih.kernels.calls import AttentionCall, LinearCall
+from girih.kernels.calls import AppendCall, AttentionCall, Gate, LinearCall, Norm, Rows
 from girih.kernels.packed import Packed
+
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "silu": silu,
+    "gelu": gelu,
+    "gelu_tanh": lambda x: gelu(x, approximate="tanh"),
+    "relu": relu,
+}
 
 TILE = 1 << 20
 """Values widened at a time on the CPU, where such a piece stays in its cache."""
@@ -57,15 +67,80 @@ def causal_mask(tokens: int, keys: int, like: Tensor) -> Tensor:
 
 
 def linear(call: LinearCall) -> Tensor:
-    """The product with a matrix that is widened a few rows at a time; returns [T, O]."""
-    x_TI, weight = call.x_TI, call.weight
+    """Products with matrices that are widened a few rows at a time; returns [T, O]."""
+    x_TI = prepared(call.rows)
+    parts = [part for weight in call.matrices.weights for part in pieces(x_TI, weight)]
+    return finished(joined(parts), call)
+
+
+def finished(out_TO: Tensor, call: LinearCall) -> Tensor:
+    """Products with their biases, added onto what the rows say."""
+    biases = call.matrices.biases
+    if any(bias is not None for bias in biases):
+        sizes = [weight.shape[0] for weight in call.matrices.weights]
+        held = [
+            out_TO.new_zeros(size) if bias is None else bias.to(out_TO.dtype)
+            for size, bias in zip(sizes, biases, strict=True)
+        ]
+        out_TO = out_TO + joined(held)
+    return out_TO if call.rows.onto is None else call.rows.onto + out_TO
+
+
+def pieces(x_TI: Tensor, weight: Packed | Tensor) -> list[Tensor]:
+    """The product with one matrix, [T, a few outputs] each."""
     outputs, inputs = weight.shape
     count = max(1, (TILE if x_TI.device.type == "cpu" else TILE << 6) // inputs)
-    parts = [
+    return [
         torch.nn.functional.linear(x_TI, widened(weight, slice(start, start + count), x_TI.dtype))
         for start in range(0, outputs, count)
     ]
-    return parts[0] if len(parts) == 1 else torch.cat(parts, dim=-1)
+
+
+def joined(parts: Sequence[Tensor]) -> Tensor:
+    """Tensors side by side along their last axis."""
+    return parts[0] if len(parts) == 1 else torch.cat(list(parts), dim=-1)
+
+
+def prepared(rows: Rows) -> Tensor:
+    """Rows as they go into a product, [T, I]: normed or gated, in their dtype."""
+    x_TI, before = rows.x_TI, rows.before
+    if isinstance(before, Norm):
+        x_TI = normed(x_TI, before)
+    elif isinstance(before, Gate):
+        activate = ACTIVATIONS[before.activation]
+        if before.gated:
+            gate_TI, up_TI = x_TI.chunk(2, dim=-1)
+            x_TI = activate(gate_TI) * up_TI
+        else:
+            x_TI = activate(x_TI)
+    return x_TI.to(rows.dtype)
+
+
+def normed(x_TM: Tensor, norm: Norm) -> Tensor:
+    """Rows after a normalisation, in their own dtype."""
+    if norm.bias_I is None:
+        return rms_norm(x_TM, norm.weight_I, norm.eps)
+    return layer_norm(x_TM, norm.weight_I, norm.bias_I, norm.eps)
+
+
+def append(call: AppendCall) -> tuple[Tensor, Sequence[Tensor], Sequence[Tensor]]:
+    """Queries ready for attention, and all keys and values, appended by the state itself."""
+    q_THD, k_TKD, v_TKD = turned(call)
+    keys, values = call.remember(k_TKD, v_TKD)
+    return q_THD, keys, values
+
+
+def turned(call: AppendCall) -> tuple[Tensor, Tensor, Tensor]:
+    """Queries [T, H, D] and keys [T, K, D], normed and rotated, and values."""
+    heads = call.heads
+    sizes = [heads.query * heads.width, heads.kept * heads.width, heads.kept * heads.width]
+    parts = call.qkv_TO.split(sizes, dim=-1)
+    q_THD, k_TKD, v_TKD = (part.unflatten(-1, (-1, heads.width)) for part in parts)
+    if heads.query_norm is not None and heads.key_norm is not None:
+        q_THD, k_TKD = normed(q_THD, heads.query_norm), normed(k_TKD, heads.key_norm)
+    if call.rotation is not None:
+        q_THD, k_TKD = rotate(q_THD, *call.rotation), rotate(k_TKD, *call.rotation)
+    return q_THD, k_TKD, v_TKD
 
 
 def widened(weight: Tensor | Packed, rows: slice, dtype: torch.dtype) -> Tensor:

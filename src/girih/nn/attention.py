@@ -3,12 +3,14 @@
 T tokens, N keys, H heads, K key/value heads, D width of a head, M model.
 """
 
+from collections.abc import Sequence
+
 from torch import Tensor, nn
 
 from girih.kernels import dispatch, reference
-from girih.kernels.calls import AttentionCall
+from girih.kernels.calls import AppendCall, AttentionCall, Heads, Rows
 from girih.nn.registry import Place, builds, made
-from girih.nn.weight import weights
+from girih.nn.weight import Products, weights
 from girih.spec import Attention as AttentionNode
 from girih.spec import Causal
 from girih.state.step import Step
@@ -21,36 +23,79 @@ class Attention(nn.Module):
     def __init__(self, node: AttentionNode, place: Place) -> None:
         super().__init__()
         self.node, self.path, self.exact = node, place.path, place.exact
-        matrices = weights(node.tensors(place.dim), exact=place.exact)
+        self.plan = place.plan
+        self.causal = isinstance(node.mask, Causal)
+        matrices = weights(node.tensors(place.dim))
         self.q, self.k, self.v, self.o = (matrices[name] for name in "qkvo")
+        self.into = Products([self.q, self.k, self.v], exact=place.exact)
+        self.out = Products([self.o], exact=place.exact)
         head = Place(dim=node.head_dim, path=place.path, plan=place.plan)
         self.q_norm = made(node.head_norm, head) if node.head_norm else None
         self.k_norm = made(node.head_norm, head) if node.head_norm else None
+        self.shape = Heads(
+            query=node.heads,
+            kept=node.kv_heads,
+            width=node.head_dim,
+            rotary=node.position.width // 2 if node.position is not None else 0,
+        )
 
-    def forward(self, x_TM: Tensor, step: Step) -> Tensor:
-        """[T, M] -> [T, M]."""
-        node = self.node
-        q_THD = self.q.linear(x_TM).unflatten(-1, (node.heads, node.head_dim))
-        k_TKD = self.k.linear(x_TM).unflatten(-1, (node.kv_heads, node.head_dim))
-        v_TKD = self.v.linear(x_TM).unflatten(-1, (node.kv_heads, node.head_dim))
+    @property
+    def heads(self) -> Heads:
+        """How rows fall into heads, with the norms as they are now."""
         if self.q_norm is not None and self.k_norm is not None:
-            q_THD, k_TKD = self.q_norm(q_THD), self.k_norm(k_TKD)
-        if node.position is not None:
-            cos_TR, sin_TR = step.rotations[node.position]
-            q_THD = reference.rotate(q_THD, cos_TR, sin_TR)
-            k_TKD = reference.rotate(k_TKD, cos_TR, sin_TR)
-        k_KND, v_KND = step.remember(self.path, k=k_TKD, v=v_TKD)
-        call = AttentionCall(
+            first, second = self.q_norm.call, self.k_norm.call
+            if self.shape.query_norm is not first or self.shape.key_norm is not second:
+                self.shape.query_norm, self.shape.key_norm = first, second
+                self.shape.prepared = None
+        return self.shape
+
+    def products(self) -> dict[str, Products]:
+        """Its products by the names of their weights."""
+        return {"q, k, v": self.into, "o": self.out}
+
+    def forward(self, rows: Rows, step: Step) -> Tensor:
+        """[T, M] -> [T, M], added onto what the rows say."""
+        append = self.append(self.into(rows.alone()), step)
+        q_THD, k_KND, v_KND = dispatch.append(append, exact=self.exact)
+        call = self.call(q_THD, k_KND, v_KND, step, append)
+        if step.capture is not None and step.capture.wants("attention"):
+            self.show(call, step)
+        mixed_THD = dispatch.attention(call, exact=self.exact)
+        return self.out(Rows(mixed_THD.flatten(1), None, rows.dtype, rows.rounds, rows.onto))
+
+    def append(self, qkv_TO: Tensor, step: Step) -> AppendCall:
+        """What is done to queries, keys and values before they attend."""
+        position = self.node.position
+        return AppendCall(
+            qkv_TO=qkv_TO,
+            heads=self.heads,
+            rotation=None if position is None else step.rotations[position],
+            room=step.room(self.path),
+            spans=step.spans,
+            remember=lambda k_TKD, v_TKD: step.remember(self.path, k=k_TKD, v=v_TKD),
+            seen=lambda: step.seen(self.path, "k", "v"),
+        )
+
+    def call(
+        self,
+        q_THD: Tensor,
+        k_KND: Sequence[Tensor],
+        v_KND: Sequence[Tensor],
+        step: Step,
+        append: AppendCall,
+    ) -> AttentionCall:
+        """Attention of these queries over all that their sequences hold."""
+        return AttentionCall(
             q_THD=q_THD,
             k_KND=k_KND,
             v_KND=v_KND,
             counts=step.counts,
-            causal=isinstance(node.mask, Causal),
-            scale=node.head_dim**-0.5,
+            causal=self.causal,
+            scale=self.node.head_dim**-0.5,
+            heads=append.heads,
+            room=append.room,
+            spans=step.spans,
         )
-        if step.capture is not None and step.capture.wants("attention"):
-            self.show(call, step)
-        return self.o.linear(dispatch.attention(call, exact=self.exact).flatten(1))
 
     def show(self, call: AttentionCall, step: Step) -> None:
         """Capture the map of each sequence: [H, T, N]."""

@@ -1,7 +1,7 @@
 """Spec -> Module: allocation, filling, and the canonical view of what is held."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import torch
 from torch import Tensor, nn
@@ -37,6 +37,14 @@ def allocate(spec: Spec, plan: Plan, device: str) -> nn.Module:
     """The module of a spec with memory but no values; on "meta" without memory too."""
     with torch.device(device):
         return made(spec, Place(dim=0, path="", plan=plan))
+
+
+def prepared(model: nn.Module) -> Iterator[Packed]:
+    """Bring the weights into the order that the backends want; those of which there is a copy."""
+    for module in model.modules():
+        if hasattr(module, "products"):
+            for products in module.products().values():
+                yield from products.prepare()
 
 
 def canonical(model: nn.Module) -> dict[str, Tensor | Packed]:

@@ -1,21 +1,12 @@
 """The feed-forward mixer. T tokens, M model."""
 
-from collections.abc import Callable
-
 from torch import Tensor, nn
-from torch.nn.functional import gelu, relu, silu
 
+from girih.kernels.calls import Gate, Rows
 from girih.nn.registry import Place, builds
-from girih.nn.weight import weights
+from girih.nn.weight import Products, weights
 from girih.spec import MLP as MLPNode
 from girih.state.step import Step
-
-ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
-    "silu": silu,
-    "gelu": gelu,
-    "gelu_tanh": lambda x: gelu(x, approximate="tanh"),
-    "relu": relu,
-}
 
 
 @builds(MLPNode)
@@ -24,14 +15,20 @@ class MLP(nn.Module):
 
     def __init__(self, node: MLPNode, place: Place) -> None:
         super().__init__()
-        matrices = weights(node.tensors(place.dim), exact=place.exact)
+        matrices = weights(node.tensors(place.dim))
         self.gate, self.up, self.down = (matrices.get(name) for name in ("gate", "up", "down"))
-        self.activate = ACTIVATIONS[node.activation]
-
-    def forward(self, x_TM: Tensor, step: Step) -> Tensor:
-        """[T, M] -> [T, M]."""
         assert self.up is not None and self.down is not None
-        hidden = self.up.linear(x_TM)
-        if self.gate is not None:
-            return self.down.linear(self.activate(self.gate.linear(x_TM)) * hidden)
-        return self.down.linear(self.activate(hidden))
+        into = [self.up] if self.gate is None else [self.gate, self.up]
+        self.into = Products(into, exact=place.exact)
+        self.out = Products([self.down], exact=place.exact)
+        self.between = Gate(activation=node.activation, gated=self.gate is not None)
+
+    def products(self) -> dict[str, Products]:
+        """Its products by the names of their weights."""
+        names = "up" if self.gate is None else "gate, up"
+        return {names: self.into, "down": self.out}
+
+    def forward(self, rows: Rows, step: Step) -> Tensor:
+        """[T, M] -> [T, M], added onto what the rows say."""
+        hidden_TH = self.into(rows.alone())
+        return self.out(Rows(hidden_TH, self.between, rows.dtype, rows.rounds, rows.onto))

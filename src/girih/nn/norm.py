@@ -4,36 +4,37 @@ import torch
 from torch import Tensor, nn
 
 from girih.kernels import reference
+from girih.kernels.calls import Norm
 from girih.nn.registry import Place, builds
 from girih.spec import LayerNorm as LayerNormNode
 from girih.spec import RMSNorm as RMSNormNode
 
 
 @builds(RMSNormNode)
-class RMSNorm(nn.Module):
-    """x / sqrt(mean(x^2) + eps) * weight."""
-
-    def __init__(self, node: RMSNormNode, place: Place) -> None:
-        super().__init__()
-        self.eps = node.eps
-        self.weight = nn.Parameter(torch.empty(node.tensors(place.dim)["weight"].shape))
-
-    def forward(self, x_TM: Tensor) -> Tensor:
-        """[..., M] -> [..., M]."""
-        return reference.rms_norm(x_TM, self.weight, self.eps)
-
-
 @builds(LayerNormNode)
-class LayerNorm(nn.Module):
-    """(x - mean) / sqrt(variance + eps) * weight + bias."""
+class Normalisation(nn.Module):
+    """x / sqrt(mean(x^2) + eps) * weight; with a bias, of x - mean, plus the bias."""
 
-    def __init__(self, node: LayerNormNode, place: Place) -> None:
+    bias: nn.Parameter | None
+
+    def __init__(self, node: RMSNormNode | LayerNormNode, place: Place) -> None:
         super().__init__()
         shapes = node.tensors(place.dim)
         self.eps = node.eps
+        self.kind = "layer" if isinstance(node, LayerNormNode) else "rms"
         self.weight = nn.Parameter(torch.empty(shapes["weight"].shape))
-        self.bias = nn.Parameter(torch.empty(shapes["bias"].shape))
+        self.bias = nn.Parameter(torch.empty(shapes["bias"].shape)) if "bias" in shapes else None
+        self.made: Norm | None = None
+
+    @property
+    def call(self) -> Norm:
+        """What a kernel is told of it; the same until a parameter is replaced."""
+        made = self.made
+        if made is None or made.weight_I is not self.weight or made.bias_I is not self.bias:
+            made = Norm(kind=self.kind, weight_I=self.weight, bias_I=self.bias, eps=self.eps)
+            self.made = made
+        return made
 
     def forward(self, x_TM: Tensor) -> Tensor:
         """[..., M] -> [..., M]."""
-        return reference.layer_norm(x_TM, self.weight, self.bias, self.eps)
+        return reference.normed(x_TM, self.call)

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
+import torch
 from torch import nn
 
 from girih.plan import Plan
@@ -22,6 +23,16 @@ class Place:
     def exact(self) -> bool:
         """Whether only reference kernels may run."""
         return self.plan.mode == "exact"
+
+    @property
+    def activations(self) -> torch.dtype:
+        """The dtype of what products take and give.
+
+        On the processor it is float32: the rows are few beside the weights, and kernels round
+        them as they need. Elsewhere it is the plan's.
+        """
+        on_processor = self.plan.device in ("auto", "cpu")
+        return torch.float32 if on_processor else getattr(torch, self.plan.compute)
 
     def inside(self, name: str) -> "Place":
         """The place of a part."""

@@ -1,6 +1,7 @@
 """Rotary encodings: the frequencies that a Rope node means. R pairs of features, T tokens."""
 
 import math
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -30,7 +31,13 @@ def llama3(plain_R: Tensor, scaling: Llama3Scaling) -> Tensor:
     return plain_R * (share_R + (1 - share_R) / scaling.factor)
 
 
+@lru_cache(maxsize=64)
+def kept_frequencies(rope: Rope, device: torch.device) -> Tensor:
+    """The frequencies on a device, computed once."""
+    return frequencies(rope).to(device)
+
+
 def rotation(rope: Rope, positions_T: Tensor) -> tuple[Tensor, Tensor]:
     """Cosines and sines [T, R] of the angles at these positions, float32."""
-    angles_TR = positions_T[:, None].float() * frequencies(rope).to(positions_T.device)
+    angles_TR = positions_T[:, None].float() * kept_frequencies(rope, positions_T.device)
     return angles_TR.cos(), angles_TR.sin()

@@ -5,13 +5,15 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
+from girih.kernels.calls import Rows
 from girih.nn.registry import Place, builds, made
 from girih.nn.rotary import rotation
-from girih.nn.weight import weights
+from girih.nn.weight import Products, weights
 from girih.spec import Attention as AttentionNode
 from girih.spec import Branch as BranchNode
 from girih.spec import Layer as LayerNode
 from girih.spec import Model as ModelNode
+from girih.spec import Rope
 from girih.spec import Stack as StackNode
 from girih.state.step import Step
 
@@ -21,20 +23,25 @@ RESIDUAL = torch.float32
 
 @builds(BranchNode)
 class Branch(nn.Module):
-    """x + post(mixer(pre(x))); x stays in float32, the mixer computes in the plan's dtype."""
+    """x + post(mixer(pre(x))); x stays in float32, the mixer computes in the plan's dtype.
+
+    The mixer gets x and its norm as `Rows`: both go into its first product in one step.
+    """
 
     def __init__(self, node: BranchNode, place: Place) -> None:
         super().__init__()
-        self.compute = getattr(torch, place.plan.compute)
+        self.dtype, self.rounds = place.activations, not place.exact
         self.pre = made(node.pre, place) if node.pre else None
         self.mixer = made(node.mixer, place)
         self.post = made(node.post, place) if node.post else None
 
     def forward(self, x_TM: Tensor, step: Step) -> Tensor:
         """[T, M] -> [T, M]."""
-        inner_TM = x_TM if self.pre is None else self.pre(x_TM)
-        y_TM = self.mixer(inner_TM.to(self.compute), step)
-        return x_TM + (y_TM if self.post is None else self.post(y_TM))
+        before = None if self.pre is None else self.pre.call
+        if self.post is None:
+            out_TM: Tensor = self.mixer(Rows(x_TM, before, self.dtype, self.rounds, x_TM), step)
+            return out_TM
+        return x_TM + self.post(self.mixer(Rows(x_TM, before, self.dtype, self.rounds), step))
 
 
 @builds(LayerNode)
@@ -64,32 +71,50 @@ class Stack(nn.Module):
         super().__init__()
         self.node, self.path = node, place.path
         own = {name: t for name, t in node.tensors().items() if not name.startswith("layers.")}
-        tables = weights(own, exact=place.exact)
+        tables = weights(own)
         self.embed, self.position = tables["embed"], tables.get("position")
         self.layers = nn.ModuleList(
             made(layer, place.inside(f"layers.{index}")) for index, layer in enumerate(node.layers)
         )
         self.norm = made(node.norm, place) if node.norm else None
         self.head = tables.get("head")
+        table = self.embed if self.head is None else self.head
+        self.out = Products([table], exact=place.exact) if node.head is not None else None
         mixers = [branch.mixer for layer in node.layers for branch in layer.branches]
         found = [mixer.position for mixer in mixers if isinstance(mixer, AttentionNode)]
         self.ropes = list(dict.fromkeys(rope for rope in found if rope is not None))
 
     def forward(self, step: Step) -> Tensor:
         """Logits [R, V] in float32, or the normed hidden states [R, M] without a head."""
-        step = replace(step, rotations={r: rotation(r, step.positions) for r in self.ropes})
+        step = replace(step, rotations=self.rotations(step.positions))
+        return self.through(self.start(step), step)
+
+    def rotations(self, positions_T: Tensor) -> dict[Rope, tuple[Tensor, Tensor]]:
+        """Cosines and sines of each rotary encoding at these positions."""
+        return {rope: rotation(rope, positions_T) for rope in self.ropes}
+
+    def start(self, step: Step) -> Tensor:
+        """The embedded tokens [T, M]."""
         x_TM = self.embed.rows(step.tokens, RESIDUAL)
         if self.position is not None:
             x_TM = x_TM + self.position.rows(step.positions, RESIDUAL)
+        return x_TM
+
+    def through(self, x_TM: Tensor, step: Step) -> Tensor:
+        """All that comes after the embedding, of a step with its rotations."""
         if step.capture is not None and step.capture.wants("hidden"):
             step.capture.put(f"{self.path}.embed", x_TM)
         for layer in self.layers:
             x_TM = layer(x_TM, step)
         x_RM = x_TM if step.rows is None else x_TM[step.rows]
-        x_RM = x_RM if self.norm is None else self.norm(x_RM)
-        if self.node.head is None:
-            return x_RM
-        return (self.embed if self.head is None else self.head).linear(x_RM)
+        if self.out is None:
+            return x_RM if self.norm is None else self.norm(x_RM)
+        return self.out(Rows(x_RM, None if self.norm is None else self.norm.call, RESIDUAL))
+
+    def products(self) -> dict[str, Products]:
+        """Its products by the names of their weights."""
+        name = "head" if self.head is not None else "head (the embedding)"
+        return {} if self.out is None else {name: self.out}
 
 
 @builds(ModelNode)

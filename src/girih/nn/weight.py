@@ -1,37 +1,45 @@
 """A weight in whatever way it is stored, with its products."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
 from girih.kernels import dispatch
-from girih.kernels.calls import LinearCall
+from girih.kernels.calls import LinearCall, Matrices, Rows
 from girih.kernels.packed import Packed
 from girih.spec import Tensor as Shape
 
 
 class Weight(nn.Module):
-    """A matrix [out, in] with its products, and its bias [out] where it has one.
+    """A matrix [out, in], and its bias [out] where it has one.
 
     Either plain (a parameter) or packed (blocks that stay as they are stored). Nothing else in
     `nn/` touches how a matrix is stored.
     """
 
-    def __init__(self, shape: Shape, bias: Shape | None = None, *, exact: bool = False) -> None:
+    def __init__(self, shape: Shape, bias: Shape | None = None) -> None:
         super().__init__()
-        self.exact = exact
+        self.users: list[Products] = []
         self.packed: Packed | None = None
         self.weight = nn.Parameter(torch.empty(shape.shape))
         self.bias = nn.Parameter(torch.empty(bias.shape)) if bias else None
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, value)
+        if name in ("weight", "bias", "packed"):
+            for products in self.users:
+                products.made = None
 
     def pack(self, packed: Packed) -> None:
         """Hold these blocks instead of a plain matrix."""
         self.packed, self.weight = packed, None  # type: ignore[assignment]
 
-    def linear(self, x_TI: Tensor) -> Tensor:
-        """x times the transpose of the matrix, plus the bias: [T, O]."""
-        matrix = self.weight if self.packed is None else self.packed
-        out_TO = dispatch.linear(LinearCall(x_TI=x_TI, weight=matrix), exact=self.exact)
-        return out_TO if self.bias is None else out_TO + self.bias.to(x_TI.dtype)
+    @property
+    def matrix(self) -> Tensor | Packed:
+        """The matrix as it is stored."""
+        return self.weight if self.packed is None else self.packed
 
     def rows(self, index_T: Tensor, dtype: torch.dtype) -> Tensor:
         """The rows of these indices: [T, in]."""
@@ -40,12 +48,36 @@ class Weight(nn.Module):
         return self.packed.rows(index_T).unpack(dtype)
 
 
-def weights(shapes: dict[str, Shape], *, exact: bool) -> dict[str, Weight]:
+class Products:
+    """The products of the same rows with one or several weights, made in one call."""
+
+    def __init__(self, weights: Sequence[Weight], *, exact: bool) -> None:
+        self.weights, self.exact = list(weights), exact
+        self.made: Matrices | None = None
+        for weight in weights:
+            weight.users.append(self)
+
+    @property
+    def matrices(self) -> Matrices:
+        """The matrices as they are stored now; what backends prepared is kept until one changes."""
+        if self.made is None:
+            stored = tuple(weight.matrix for weight in self.weights)
+            self.made = Matrices(stored, tuple(weight.bias for weight in self.weights))
+        return self.made
+
+    def prepare(self) -> list[Packed]:
+        """Let the backends bring the matrices into their order; those that were copied."""
+        return dispatch.prepare(self.matrices, exact=self.exact)
+
+    def __call__(self, rows: Rows) -> Tensor:
+        """Rows times the transposes of the matrices, plus biases, onto what they say: [T, O]."""
+        return dispatch.linear(LinearCall(rows, self.made or self.matrices), exact=self.exact)
+
+
+def weights(shapes: dict[str, Shape]) -> dict[str, Weight]:
     """A Weight for each matrix among a node's tensors, with its bias, by its name."""
     return {
-        name.removesuffix(".weight"): Weight(
-            shape, shapes.get(name.replace("weight", "bias")), exact=exact
-        )
+        name.removesuffix(".weight"): Weight(shape, shapes.get(name.replace("weight", "bias")))
         for name, shape in shapes.items()
         if name.endswith(".weight") and len(shape.shape) == 2
     }

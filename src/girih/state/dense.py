@@ -1,8 +1,9 @@
 """The dense storage: one block of memory for each slot, [sequences, heads, capacity, width]."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,6 +18,29 @@ class Mark:
 
     sequence: int
     length: int
+
+
+class Entries(Sequence[Tensor]):
+    """The entries [heads, entries, width] of each sequence of a step, viewed when asked for."""
+
+    def __init__(self, block: Tensor, rows: Sequence[int], lengths: Sequence[int]) -> None:
+        self.block, self.rows, self.lengths = block, rows, lengths
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return [self[place] for place in range(*index.indices(len(self)))]
+        return self.block[self.rows[index], :, : self.lengths[index]]
+
+
+class DenseRoom:
+    """The blocks of one layer's keys and values, [sequences, heads, capacity, width] each."""
+
+    def __init__(self, keys: Tensor, values: Tensor) -> None:
+        self.keys, self.values = keys, values
+        self.prepared: Any = None
 
 
 class DenseState:
@@ -42,6 +66,7 @@ class DenseState:
         self.lengths = [0] * sequences
         self.marks: list[list[Mark]] = [[] for _ in range(sequences)]
         self.blocks: dict[tuple[str, str], Tensor] = {}
+        self.rooms: dict[str, DenseRoom] = {}
         for path, kinds in self.slots.items():
             for slot in kinds:
                 heads, width = slot.shape
@@ -72,13 +97,19 @@ class DenseState:
         if tokens > self.capacity:
             raise ValueError(f"state: {tokens} tokens are beyond the capacity of {self.capacity}")
 
-    def seen(self, path: str, name: str, step: Step) -> list[Tensor]:
+    def seen(self, path: str, name: str, step: Step) -> Entries:
         """All entries of each sequence of the step, the new ones too: [heads, entries, width]."""
-        block = self.blocks[path, name]
-        return [
-            block[row, :, : self.lengths[row] + count]
-            for row, count in zip(step.sequences, step.counts, strict=True)
-        ]
+        places = zip(step.sequences, step.counts, strict=True)
+        lengths = [self.lengths[row] + count for row, count in places]
+        return Entries(self.blocks[path, name], step.sequences, lengths)
+
+    def room(self, path: str, step: Step) -> DenseRoom:
+        """Where the keys and values of a layer lie; raises ValueError beyond the capacity."""
+        for row, count in zip(step.sequences, step.counts, strict=True):
+            self.fits(self.lengths[row] + count)
+        if path not in self.rooms:
+            self.rooms[path] = DenseRoom(self.blocks[path, "k"], self.blocks[path, "v"])
+        return self.rooms[path]
 
     def advance(self, step: Step) -> None:
         """Count the tokens of a finished step; before this, its entries may be written again."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -11,17 +11,30 @@ from girih.spec import Rope
 from girih.state.capture import Capture
 
 
+class Room(Protocol):
+    """Where one layer's keys and values lie, for kernels that read and write them in place."""
+
+    keys: Tensor
+    """[sequences, heads, capacity, width], and so the values."""
+    values: Tensor
+    prepared: Any
+    """Whatever a kernel keeps with it between steps."""
+
+
 class Storage(Protocol):
     """Where the state of several sequences is kept."""
 
     def append(self, path: str, values: Mapping[str, Tensor], step: "Step") -> None:
         """Write the new entries of a step ([tokens, ...] packed) behind those already there."""
 
-    def seen(self, path: str, name: str, step: "Step") -> list[Tensor]:
+    def seen(self, path: str, name: str, step: "Step") -> Sequence[Tensor]:
         """All entries of each sequence of the step, the new ones too: [heads, entries, width]."""
 
     def positions(self, sequence: int) -> int:
         """How many tokens a sequence has behind it."""
+
+    def room(self, path: str, step: "Step") -> Room | None:
+        """Where the keys and values of a layer lie, with room for this step; None if nowhere."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -36,6 +49,8 @@ class Step:
     """New tokens of each sequence: the host's copy of the packing, for backends that loop."""
     sequences: tuple[int, ...]
     """The row of the state in which each sequence is kept."""
+    spans: Tensor
+    """[sequences, 3]: row of the state, tokens before this step, new tokens."""
     rows: Tensor | None = None
     """[R] packed rows that want logits; None: all."""
     state: Storage | None = None
@@ -44,11 +59,20 @@ class Step:
     """Cosines and sines [T, width / 2] of each rotary encoding, filled by the stack."""
     capture: Capture | None = None
 
-    def remember(self, path: str, **values: Tensor) -> list[list[Tensor]]:
+    def room(self, path: str) -> Room | None:
+        """Where the state keeps the keys and values of a layer, if they lie in one place."""
+        return None if self.state is None else self.state.room(path, self)
+
+    def seen(self, path: str, *names: str) -> list[Sequence[Tensor]]:
+        """All entries of each sequence that the state holds, the new ones too, by name."""
+        assert self.state is not None
+        return [self.state.seen(path, name, self) for name in names]
+
+    def remember(self, path: str, **values: Tensor) -> list[Sequence[Tensor]]:
         """Keep new entries [T, heads, width]; return all entries of each sequence, by name."""
         if self.state is not None:
             self.state.append(path, values, self)
-            return [self.state.seen(path, name, self) for name in values]
+            return self.seen(path, *values)
         return [
             [part.transpose(0, 1) for part in torch.split(value, list(self.counts))]
             for value in values.values()
@@ -72,6 +96,7 @@ def step_of(
     assert all(counts), "a sequence of a step is empty"
     kept = tuple(rows if rows is not None else range(len(counts)))
     starts = [state.positions(row) if state else 0 for row in kept]
+    triples = list(zip(kept, starts, counts, strict=True))
     spans = [torch.arange(start, start + n) for start, n in zip(starts, counts, strict=True)]
     flat = [token for tokens in sequences for token in tokens]
     last = torch.tensor(counts).cumsum(0) - 1 if logits == "last" else None
@@ -80,6 +105,7 @@ def step_of(
         positions=torch.cat(spans).to(device),
         counts=counts,
         sequences=kept,
+        spans=torch.tensor(triples, dtype=torch.long, device=device),
         rows=last.to(device) if last is not None else None,
         state=state,
         capture=capture,

@@ -1,0 +1,102 @@
+"""Decode steps made again without the modules: over the same memory, only the numbers differ.
+
+On the processor the calls of the compiled library are replayed, on CUDA a graph. B sequences, M
+model, V vocabulary.
+"""
+
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from girih.kernels.tape import Tape
+from girih.nn.stack import Stack
+from girih.state.dense import DenseState
+from girih.state.step import step_of
+
+STILL = {"__get__", "data_ptr", "empty", "empty_like", "flatten", "is_contiguous", "stride"}
+"""What may be asked of tensors on the way: it computes nothing, so it need not be done again."""
+WARM = 2
+"""Steps on CUDA before one is captured, which the libraries use to set themselves up."""
+
+
+class Watch(TorchFunctionMode):
+    """Notes what is done with tensors, to see whether anything is computed that no tape has."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: set[str] = set()
+
+    def __torch_function__(
+        self, function: Any, types: Any, arguments: Any = (), named: Any = None
+    ) -> Any:
+        """Run a function of torch or a method of a tensor, and note its name."""
+        self.seen.add(function.__name__)
+        return function(*arguments, **(named or {}))
+
+
+class Replay:
+    """The step that feeds one token to each of some rows of a state."""
+
+    def __init__(self, stack: Stack, state: DenseState, rows: Sequence[int]) -> None:
+        self.stack, self.state, self.rows = stack, state, list(rows)
+        device = next(iter(state.blocks.values())).device
+        self.cuda = device.type == "cuda"
+        step = step_of([[0]] * len(rows), state=state, rows=rows, device=device)
+        self.step = replace(step, rotations=stack.rotations(step.positions))
+        self.x_BM = stack.start(step)
+        self.out_BV: Tensor | None = None
+        self.made = 0
+        self.tape: Tape | torch.cuda.CUDAGraph | None = None
+
+    def __call__(self, tokens: Sequence[int]) -> Tensor:
+        """The logits [B, V] after these tokens; good until the next call."""
+        self.set(tokens)
+        if self.tape is None:
+            return self.record()
+        assert self.out_BV is not None
+        if isinstance(self.tape, Tape):
+            self.tape.play()
+        else:
+            self.tape.replay()
+        return self.out_BV
+
+    def set(self, tokens: Sequence[int]) -> None:
+        """Write what differs from step to step into the memory that the step reads."""
+        starts = [self.state.positions(row) for row in self.rows]
+        self.state.fits(max(starts) + 1)
+        step = self.step
+        step.tokens.copy_(torch.tensor(tokens))
+        step.positions.copy_(torch.tensor(starts))
+        step.spans[:, 1] = step.positions
+        for rope, made in self.stack.rotations(step.positions).items():
+            for kept, new in zip(step.rotations[rope], made, strict=True):
+                kept.copy_(new)
+        self.x_BM.copy_(self.stack.start(step))
+
+    def record(self) -> Tensor:
+        """Make the step by the modules, and keep it if it can be made again."""
+        self.made += 1
+        if self.cuda and self.made > WARM:
+            graph = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(graph):
+                self.out_BV = self.stack.through(self.x_BM, self.step)
+            self.tape = graph
+            graph.replay()
+            return self.out_BV
+        tape, watch = Tape(), Watch()
+        with nullcontext() if self.cuda else tape, watch:
+            out_BV = self.stack.through(self.x_BM, self.step)
+        if tape.calls and watch.seen <= STILL:
+            self.tape, self.out_BV = tape, out_BV
+        return out_BV
+
+
+def replayed(module: nn.Module) -> Stack | None:
+    """The stack whose decode steps may be made again; None where there are several."""
+    stacks = [child for child in module.children() if isinstance(child, Stack)]
+    return stacks[0] if len(stacks) == 1 and module.plan.mode == "fast" else None

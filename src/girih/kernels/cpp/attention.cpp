@@ -1,0 +1,142 @@
+// Attention of one query for each sequence over what is remembered, and what comes before it: head norms, rotation, and
+// the append to the state, which is [sequences, heads, capacity, width], keys and values each.
+#include "rows.h"
+
+struct Span { int64_t row, start, count; };  // of the state; tokens remembered; new ones
+struct State {
+    void *keys, *values;
+    int64_t number, sequence_stride, head_stride;  // number: what it holds, float32 (0) or bfloat16 (1)
+};
+struct Heads {
+    int64_t query, kept, width, rotary;          // rotary: pairs of features that are rotated, half-split
+    const float *query_norm, *key_norm;          // weights [width], or null
+    float eps;
+};
+
+// One head, normed and rotated.
+void turn(const Heads& heads, const float* from, const float* norm, const float* cosines, const float* sines, float* to) {
+    if (norm) normed(from, heads.width, false, norm, nullptr, heads.eps, to);
+    else std::memcpy(to, from, heads.width * sizeof(float));
+    for (int64_t i = 0, j = heads.rotary; i < heads.rotary; ++i, ++j) {
+        const float first = to[i], second = to[j];
+        to[i] = first * cosines[i] - second * sines[i], to[j] = second * cosines[i] + first * sines[i];
+    }
+}
+
+constexpr int PART = 256;    // keys of one task: what threads share does not depend on their number
+constexpr int TOGETHER = 4;  // queries that read a key together
+
+// Softmax of N queries over some keys: of each the largest score, the sum of its weights, and the values so mixed. The
+// width is a multiple of the lanes.
+template <int N, class Number>
+void attend(const float* queries, const Number* keys, const Number* values, int64_t count, int64_t width, float scale,
+            float* largest, float* sums, float* out) {
+    float weights[N][PART + LANES];
+    std::fill_n(weights[0], sizeof weights / sizeof(float), -INFINITY);
+    for (int64_t k = 0; k < count; ++k) {
+        Floats dots[N] = {};
+        for (int64_t i = 0; i < width; i += LANES) {
+            const Floats part = wide_lanes(keys + k * width + i);
+            each<N>([&](auto n) ALWAYS { dots[n] += part * load<Floats>(queries + n * width + i); });
+        }
+        each<N>([&](auto n) ALWAYS { weights[n][k] = sum_of(dots[n]); });
+    }
+    for (int n = 0; n < N; ++n) {
+        const float most = *std::max_element(weights[n], weights[n] + count);
+        Floats sum = {};
+        for (int64_t k = 0; k < count; k += LANES) {
+            const Floats score = load<Floats>(&weights[n][k]), weight = exponential((score - most) * scale);
+            const Floats real = score == -INFINITY ? Floats{} : weight;
+            store(&weights[n][k], real), sum += real;
+        }
+        largest[n] = most, sums[n] = sum_of(sum);
+    }
+    for (int64_t i = 0; i < width; i += LANES) {
+        Floats mixed[N] = {};
+        for (int64_t k = 0; k < count; ++k) {
+            const Floats value = wide_lanes(values + k * width + i);
+            each<N>([&](auto n) ALWAYS { mixed[n] += value * weights[n][k]; });
+        }
+        each<N>([&](auto n) ALWAYS { store(out + n * width + i, mixed[n]); });
+    }
+}
+
+// The queries [group, width] of one key head over one part of what a sequence remembers.
+template <class Number>
+void attend_all(const Heads& heads, const State& state, int64_t at, int64_t count, const float* queries, float scale,
+                float* largest, float* sums, float* out) {
+    const Number *keys = static_cast<const Number*>(state.keys) + at, *values = static_cast<const Number*>(state.values) + at;
+    for (int64_t left = heads.query / heads.kept, n; left > 0; left -= n) {
+        n = std::min<int64_t>(TOGETHER, left);
+        const auto run = n == 4 ? attend<4, Number> : n == 3 ? attend<3, Number> : n == 2 ? attend<2, Number> : attend<1, Number>;
+        run(queries, keys, values, count, heads.width, scale, largest, sums, out);
+        queries += n * heads.width, out += n * heads.width, largest += n, sums += n;
+    }
+}
+
+template <class Number>
+void write(void* to, int64_t at, const float* from, int64_t width) {
+    for (int64_t i = 0; i < width; ++i) narrow(from[i], static_cast<Number*>(to) + at + i);
+}
+
+
+// Packed rows q, k, v [tokens, heads * width] (`stride` apart) of all spans: q normed and rotated into out
+// [tokens, heads, width], k likewise into the state, v as it is. Cosines and sines are [tokens, rotary].
+EXPORT void girih_append(const Heads* heads, const State* state, const Span* spans, int64_t count, const float* q,
+                             const float* k, const float* v, int64_t stride, const float* cosines, const float* sines,
+                             float* out, int threads) {
+    const int64_t width = heads->width;
+    const auto one = [&](int64_t token, int64_t row, int64_t place) {
+        static thread_local std::vector<float> turned;
+        turned.resize(width);
+        const float *cosine = cosines + token * heads->rotary, *sine = sines + token * heads->rotary;
+        for (int64_t h = 0; h < heads->query; ++h) {
+            turn(*heads, q + token * stride + h * width, heads->query_norm, cosine, sine, out + (token * heads->query + h) * width);
+        }
+        for (int64_t h = 0; h < heads->kept; ++h) {
+            turn(*heads, k + token * stride + h * width, heads->key_norm, cosine, sine, turned.data());
+            const int64_t at = row * state->sequence_stride + h * state->head_stride + place * width;
+            const auto put = state->number ? write<Bfloat> : write<float>;
+            put(state->keys, at, turned.data(), width), put(state->values, at, v + token * stride + h * width, width);
+        }
+    };
+    int64_t before = 0;
+    for (const Span* span = spans; span < spans + count; before += span++->count) {
+#pragma omp parallel for num_threads(threads) if (span->count > 16)
+        for (int64_t t = 0; t < span->count; ++t) one(before + t, span->row, span->start + t);
+    }
+}
+
+// One query [heads, width] for each span over all that it remembers and its new entry: out [spans, heads, width].
+EXPORT void girih_attend(const Heads* heads, const State* state, const Span* spans, int64_t count, const float* q,
+                             float scale, float* out, int threads) {
+    const int64_t width = heads->width, group = heads->query / heads->kept;
+    int64_t parts = 0;
+    for (int64_t s = 0; s < count; ++s) parts = std::max(parts, spans[s].start / PART + 1);
+    const int64_t tasks = count * heads->kept * parts;
+    static thread_local std::vector<float> held;
+    held.resize(tasks * group * (width + 2));
+    float *mixed = held.data(), *largest = mixed + tasks * group * width, *sums = largest + tasks * group;
+#pragma omp parallel for schedule(dynamic, 1) num_threads(threads) if (tasks > 1)
+    for (int64_t t = 0; t < tasks; ++t) {
+        const int64_t from = t % parts * PART, head = t / parts % heads->kept, s = t / parts / heads->kept;
+        if (from > spans[s].start) continue;
+        const int64_t at = spans[s].row * state->sequence_stride + head * state->head_stride + from * width;
+        (state->number ? attend_all<Bfloat> : attend_all<float>)(
+            *heads, *state, at, std::min<int64_t>(PART, spans[s].start + 1 - from),
+            q + (s * heads->query + head * group) * width, scale, largest + t * group, sums + t * group, mixed + t * group * width);
+    }
+    for (int64_t h = 0; h < count * heads->query; ++h) {
+        const int64_t s = h / heads->query, own = spans[s].start / PART + 1;
+        const int64_t first = (s * heads->kept + h % heads->query / group) * parts * group + h % group;
+        float most = largest[first], total = 0, *to = out + h * width;
+        for (int64_t p = 1; p < own; ++p) most = std::max(most, largest[first + p * group]);
+        std::fill_n(to, width, 0.0f);
+        for (int64_t p = 0, at = first; p < own; ++p, at += group) {
+            const float share = own == 1 ? 1 : std::exp((largest[at] - most) * scale);
+            total += share * sums[at];
+            for (int64_t i = 0; i < width; ++i) to[i] += share * mixed[at * width + i];
+        }
+        for (int64_t i = 0; i < width; ++i) to[i] /= total;
+    }
+}

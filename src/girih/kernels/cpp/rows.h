@@ -1,0 +1,139 @@
+// Rows on their way into a product: normed or gated, then rounded; and where products go.
+#pragma once
+#include "formats.h"
+
+// From a column on, plus a bias and onto other rows of the same shape, unless these are null.
+struct Out {
+    const float *bias, *onto;
+    float* values;
+    int64_t column, stride;
+    void put(int64_t row, int64_t first, int64_t end, const float* sums) const {
+        for (int64_t o = first; o < end; ++o) {
+            const int64_t at = row * stride + column + o;
+            values[at] = sums[o - first] + (bias ? bias[column + o] : 0) + (onto ? onto[at] : 0);
+        }
+    }
+};
+
+// What is done to a row before the product: nothing (0), RMS norm (1), layer norm (2), or an activation: silu (3),
+// gelu (4), gelu by tanh (5), relu (6). Where that is gated, a row is gate, then up, and becomes act(gate) * up.
+struct Before {
+    int64_t kind, gated;
+    const float *weight, *bias;
+    float eps;
+};
+
+INLINE Floats activated(int64_t kind, Floats x) {
+    if (kind == 3) return x / (exponential(-x) + 1.0f);
+    if (kind == 5) return x / (exponential((x + x * x * x * 0.044715f) * -1.5957691216f) + 1.0f);
+    if (kind == 6) return x < 0 ? Floats{} : x;
+    // The error function within 2e-7: Abramowitz and Stegun 7.1.26.
+    const Floats z = magnitude(x) * 0.70710678f, t = 1.0f / (z * 0.3275911f + 1.0f);
+    const Floats sum = (((t * 1.061405429f - 1.453152027f) * t + 1.421413741f) * t - 0.284496736f) * t + 0.254829592f;
+    const Floats tail = sum * t * exponential(-z * z) * 0.5f;
+    return x * (x < 0 ? tail : 1.0f - tail);
+}
+
+// The sum of at(i), a vector from i on, over a row; the end of a row is read as if zeros followed.
+template <class At>
+INLINE float row_sum(const float* x, int64_t count, At at) {
+    Floats sum = {};
+    int64_t i = 0;
+    for (; i + LANES <= count; i += LANES) sum += at(load<Floats>(x + i));
+    float total = sum_of(sum);
+    for (; i < count; ++i) total += at(spread(x[i]))[0];
+    return total;
+}
+INLINE void normed(const float* x, int64_t count, bool centred, const float* weight, const float* bias, float eps, float* out) {
+    const float mean = centred ? row_sum(x, count, [](Floats v) { return v; }) / count : 0;
+    const float squares = row_sum(x, count, [&](Floats v) { return (v - mean) * (v - mean); });
+    const float scale = 1 / std::sqrt(squares / count + eps);
+    for (int64_t i = 0; i < count; ++i) out[i] = (x[i] - mean) * scale * weight[i];
+    for (int64_t i = 0; bias && i < count; ++i) out[i] += bias[i];
+}
+inline void prepare(const Before& before, const float* x, int64_t count, float* out) {
+    if (before.kind == 0) return void(std::memcpy(out, x, count * sizeof(float)));
+    if (before.kind <= 2) return normed(x, count, before.kind == 2, before.weight, before.bias, before.eps, out);
+    for (int64_t i = 0; i < count; i += LANES) {
+        const int64_t here = std::min<int64_t>(LANES, count - i) * sizeof(float);
+        Floats value = {}, up = spread(1.0f);
+        std::memcpy(&value, x + i, here);
+        if (before.gated) std::memcpy(&up, x + count + i, here);
+        value = activated(before.kind, value) * up;
+        std::memcpy(out + i, &value, here);
+    }
+}
+
+constexpr int GROUP = 4;   // rows whose levels stand side by side: read one by one, they share a cache line
+constexpr int UNITS = 16;  // blocks of a group that lie together, then come the same of the next group
+
+// Rows of x, as they are and in blocks of sixteen-bit integers in the order of the levels' pairs.
+struct Rounded {
+    int64_t rows, inputs, blocks, group, groups;
+    bool keep, round;
+    std::vector<float> values, scales, sums;
+    std::vector<int32_t> pairs;
+
+    void resize(int64_t new_rows, int64_t new_inputs, bool plain, bool packed) {
+        rows = new_rows, inputs = new_inputs, blocks = inputs / BLOCK, keep = plain, round = packed;
+        group = rows == 1 ? 1 : GROUP, groups = (rows + group - 1) / group;
+        const size_t places = round ? (blocks + UNITS - 1) / UNITS * UNITS * groups * group : 0;
+        values.resize(keep ? rows * inputs : 0), pairs.resize(places * PAIRS), scales.resize(places), sums.resize(places);
+    }
+    const float* plain(int64_t row) const { return values.data() + row * inputs; }
+    int64_t place(int64_t number, int64_t b) const { return ((b / UNITS * groups + number) * UNITS + b % UNITS) * group; }
+
+    // One block of a group of G rows; its nth row, or one of the groups after it.
+    template <int G>
+    struct At {
+        const int32_t* pairs;
+        const float *scales, *sums;
+        static int64_t apart(int n) { return n / G * UNITS * G; }
+        Ints pair(int n, int p) const { return spread(pairs[apart(n) * PAIRS + p * G + n % G]); }
+        float scale(int n) const { return scales[apart(n) + n % G]; }
+        float sum(int n) const { return sums[apart(n) + n % G]; }
+    };
+    template <int G>
+    At<G> at(int64_t number, int64_t b) const {
+        const int64_t here = place(number, b);
+        return {&pairs[here * PAIRS], &scales[here], &sums[here]};
+    }
+
+    // Take in one group of rows. Those beyond the last row are zero.
+    void take(const Before& before, const float* x, int64_t stride, int64_t number) {
+        static thread_local std::vector<float> made;
+        made.resize(inputs);
+        for (int64_t n = 0, row = number * group; n < group; ++n, ++row) {
+            const float* from = x + row * stride;
+            if (row < rows && (keep || before.kind)) {
+                float* to = keep ? values.data() + row * inputs : made.data();
+                prepare(before, from, inputs, to);
+                from = to;
+            }
+            for (int64_t b = 0; round && b < blocks; ++b) {
+                const int64_t here = place(number, b);
+                int32_t own[PAIRS] = {};
+                scales[here + n] = sums[here + n] = 0;
+                if (row < rows) block_of(from + b * BLOCK, own, scales[here + n], sums[here + n]);
+                for (int p = 0; p < PAIRS; ++p) pairs[here * PAIRS + p * group + n] = own[p];
+            }
+        }
+    }
+
+    static void block_of(const float* from, int32_t* pairs, float& scale, float& total) {
+        Floats value[BLOCK / LANES], most = {}, sum = {};
+        for (int v = 0; v < BLOCK / LANES; ++v) {
+            value[v] = load<Floats>(from + v * LANES);
+            most = magnitude(value[v]) > most ? magnitude(value[v]) : most, sum += value[v];
+        }
+        const float largest = largest_of(most), inverse = largest > 0 ? 32767 / largest : 0;
+        total = sum_of(sum);
+        // A NaN or an infinity must reach the result: it is in the sum, whatever the integers are.
+        scale = std::isfinite(total) ? largest / 32767 : total - total;
+        for (int v = 0; v < BLOCK / LANES; ++v) {
+            const Ints whole = bits_as<Ints>(value[v] * inverse + MAGIC) - bits_as<int32_t>(MAGIC);
+            const Quads four = bits_as<Quads>(__builtin_convertvector(whole, Shorts));  // second and third change places
+            store(pairs + v * LANES / 2, (four & 0xFFFF00000000FFFF) | (four & 0xFFFF0000) << 16 | (four >> 16 & 0xFFFF0000));
+        }
+    }
+};

@@ -1,0 +1,125 @@
+// Vectors of as many 32-bit lanes as this processor adds at once, and the few operations on them that C++ has no
+// words for. Without the instructions named here the same code is plain C++.
+#pragma once
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+#include <utility>
+#include <vector>
+#if defined(__AVX512BW__) && defined(__AVX512DQ__)
+#define WIDE 512
+#elif defined(__AVX2__) && defined(__FMA__) && defined(__F16C__)
+#define WIDE 256
+#else
+#define WIDE 0
+#endif
+#if WIDE
+#include <immintrin.h>
+#endif
+#define INLINE static inline __attribute__((always_inline))
+#define ALWAYS __attribute__((always_inline))
+#define EXPORT extern "C" __attribute__((visibility("default")))
+
+constexpr int LANES = WIDE == 512 ? 16 : 8;
+typedef int32_t Ints __attribute__((vector_size(LANES * 4)));
+typedef float Floats __attribute__((vector_size(LANES * 4)));
+typedef int16_t Shorts __attribute__((vector_size(LANES * 2)));
+typedef uint64_t Quads __attribute__((vector_size(LANES * 2)));
+
+// step(0), ..., step(N - 1) without a loop: arrays indexed so become registers.
+template <class Step, int... I>
+INLINE void each_of(Step&& step, std::integer_sequence<int, I...>) { (step(std::integral_constant<int, I>{}), ...); }
+template <int N, class Step> INLINE void each(Step&& step) { each_of(step, std::make_integer_sequence<int, N>{}); }
+
+template <class Vector, class Place>
+INLINE Vector load(const Place* from) {
+    Vector out;
+    std::memcpy(&out, from, sizeof out);
+    return out;
+}
+template <class Vector, class Place> INLINE void store(Place* to, Vector value) { std::memcpy(to, &value, sizeof value); }
+template <class To, class From> INLINE To bits_as(From from) { return load<To>(&from); }
+INLINE Floats spread(float value) { return value - Floats{}; }
+INLINE Ints spread(int32_t value) { return value - Ints{}; }
+INLINE Floats magnitude(Floats a) { return bits_as<Floats>(bits_as<Ints>(a) & 0x7FFFFFFF); }
+INLINE Floats from_ints(Ints value) { return __builtin_convertvector(value, Floats); }
+template <class Join>
+INLINE float joined(Floats a, Join join) {
+    for (int half = LANES / 2; half; half /= 2)
+        for (int i = 0; i < half; ++i) a[i] = join(a[i], a[i + half]);
+    return a[0];
+}
+INLINE float sum_of(Floats a) { return joined(a, [](float x, float y) { return x + y; }); }
+INLINE float largest_of(Floats a) { return joined(a, [](float x, float y) { return std::max(x, y); }); }
+
+// The same value in a register: compilers would read it again from memory for each use, and the reads are the bound.
+INLINE Ints kept(Ints value) {
+#if WIDE
+    __asm__("" : "+v"(value));
+#endif
+    return value;
+}
+// Each lane holds two sixteen-bit integers; sum += first * first + second * second. (As assembly, since compilers put
+// the sums off until their parts no longer fit the registers.)
+INLINE void add_pairs(Ints& sum, Ints a, Ints b) {
+#if WIDE == 512 && defined(__AVX512VNNI__)
+    __asm__("vpdpwssd %2, %1, %0" : "+v"(sum) : "v"(a), "v"(b));
+#elif WIDE
+    Ints product;
+    __asm__("vpmaddwd %3, %2, %1\n\tvpaddd %1, %0, %0" : "+v"(sum), "=&v"(product) : "v"(a), "v"(b));
+#else
+    sum += ((a << 16) >> 16) * ((b << 16) >> 16) + (a >> 16) * (b >> 16);
+#endif
+}
+
+// Matrices and the state hold float32 (as it is), half precision or bfloat16 (as sixteen bits).
+struct Half { uint16_t bits; };
+struct Bfloat { uint16_t bits; };
+INLINE float wide(float value) { return value; }
+INLINE float wide(Bfloat value) { return bits_as<float>(static_cast<uint32_t>(value.bits) << 16); }
+INLINE float wide(Half value) {
+#if WIDE
+    return _cvtsh_ss(value.bits);
+#else
+    // Moved into the place of a float32, the exponent is too small by 112: a product mends that, for subnormal numbers
+    // too. The largest exponent stands for infinity and NaN.
+    const uint16_t bits = value.bits;
+    float out = bits_as<float>(static_cast<uint32_t>(bits & 0x7FFF) << 13) * 0x1p112f;
+    if ((bits & 0x7C00) == 0x7C00) out = (bits & 0x3FF) ? NAN : INFINITY;
+    return bits & 0x8000 ? -out : out;
+#endif
+}
+INLINE Floats wide_lanes(const float* from) { return load<Floats>(from); }
+INLINE Floats wide_lanes(const Bfloat* from) {
+    return bits_as<Floats>(__builtin_convertvector(load<Shorts>(from), Ints) << 16);
+}
+INLINE Floats wide_lanes(const Half* from) {
+#if WIDE == 512
+    return (Floats)_mm512_cvtph_ps(load<__m256i>(from));
+#elif WIDE == 256
+    return (Floats)_mm256_cvtph_ps(load<__m128i>(from));
+#else
+    Floats out;
+    for (int i = 0; i < LANES; ++i) out[i] = wide(from[i]);
+    return out;
+#endif
+}
+INLINE void narrow(float value, float* to) { *to = value; }
+INLINE void narrow(float value, Bfloat* to) {
+    const uint32_t bits = bits_as<uint32_t>(value), even = bits + 0x7FFF + (bits >> 16 & 1);
+    to->bits = static_cast<uint16_t>((bits & 0x7FFFFFFF) > 0x7F800000 ? bits >> 16 | 0x40 : even >> 16);
+}
+
+// e to the power of x, within 2e-7 of it; beyond what float32 holds, its ends. (The range is reduced by powers of two,
+// then comes the series to the sixth power. To add MAGIC takes from a number what stands behind its point.)
+constexpr float MAGIC = 12582912.0f;
+INLINE Floats exponential(Floats x) {
+    x = x < -87.0f ? spread(-87.0f) : x;
+    x = x > 88.0f ? spread(88.0f) : x;
+    const Floats shifted = x * 1.44269504f + MAGIC, whole = shifted - MAGIC;
+    const Floats rest = x - whole * 0.693145752f - whole * 1.42860677e-6f;
+    Floats sum = rest * (1 / 720.0f) + 1 / 120.0f;
+    sum = (((sum * rest + 1 / 24.0f) * rest + 1 / 6.0f) * rest + 0.5f) * rest * rest + rest + 1.0f;
+    return sum * bits_as<Floats>((bits_as<Ints>(shifted) - bits_as<int32_t>(MAGIC) + 127) << 23);
+}
