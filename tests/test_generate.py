@@ -174,7 +174,7 @@ def test_times_are_of_the_engine_alone(monkeypatch):
     monkeypatch.setattr("girih.engine.run.time.perf_counter", lambda: clock[0])
     model = tiny.drawn()
     model.module.register_forward_pre_hook(lambda *_: clock.__setitem__(0, clock[0] + 2.0))
-    stream = model.stream(tiny.randoms(CHUNK // 8), max_tokens=5)
+    stream = model.stream(tiny.randoms(64), max_tokens=5)
     for _ in stream:
         clock[0] += 100.0
     times = stream.result.times
@@ -260,7 +260,7 @@ def test_prompts_of_every_kind_together():
 
 
 def test_a_model_whose_tokens_see_later_ones_generates_nothing_but_has_logits():
-    full = tiny.drawn("full", context=1024)
+    full = tiny.drawn("full", context=2 * CHUNK)
     with pytest.raises(ValueError, match="does not predict a next token"):
         full.generate([1, 2])
     ids = tiny.randoms(CHUNK + 40)
