@@ -119,6 +119,8 @@ def test_transformers_reads_what_we_write(case, tmp_path):
     _, folder, model, expected = case
     girih.convert(folder, tmp_path / "ours", to="huggingface")
     again = type(model).from_pretrained(tmp_path / "ours")
+    for parameter in again.parameters():  # mapped at odd addresses, where products round otherwise
+        parameter.data = parameter.data.clone()
     assert worst(reference_logits(again), expected) == 0
 
 

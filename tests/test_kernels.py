@@ -3,8 +3,9 @@
 import pytest
 import torch
 
+from calls import linear, plain, preparations, same, wanted
 from girih.kernels import pytorch, reference
-from girih.kernels.calls import AttentionCall, LinearCall
+from girih.kernels.calls import AttentionCall, LinearCall, Matrices, Norm, Rows
 from girih.kernels.dispatch import BACKENDS, choose
 from girih.kernels.packed import Packed
 
@@ -94,7 +95,8 @@ def test_refusals_are_told_in_words():
     backend, refusals = choose("attention", asked, exact=False)
     assert backend is reference
     assert [(r.backend, r.reason) for r in refusals] == [
-        ("pytorch", "float64 is not one of its fused dtypes")
+        ("native", "the state is not one block of memory"),
+        ("pytorch", "float64 is not one of its fused dtypes"),
     ]
     exact = choose("attention", call(SHAPES[1], 1), exact=True)
     assert exact[0] is reference and exact[1][0].reason == "the plan is exact"
@@ -130,7 +132,7 @@ def test_products_agree_however_a_matrix_is_stored(shape, stored, monkeypatch):
     else:
         weight = torch.randn(outputs, inputs, generator=made).to(getattr(torch, stored))
         plain = weight.float()
-    asked = LinearCall(x_TI=x, weight=weight)
+    asked = LinearCall(Rows(x), Matrices((weight,)))
     monkeypatch.setattr(reference, "TILE", 3 * inputs)
     assert torch.allclose(reference.linear(asked), x @ plain.T, rtol=1e-5, atol=1e-4)
     reason = pytorch.refuses("linear", asked)
@@ -140,3 +142,54 @@ def test_products_agree_however_a_matrix_is_stored(shape, stored, monkeypatch):
     else:
         assert stored in reason
         assert choose("linear", asked, exact=True)[0] is reference
+
+
+def wide(value):
+    """The same numbers in float64, to be learned too."""
+    return None if value is None else value.detach().double().requires_grad_(value.requires_grad)
+
+
+def in_float64(call):
+    """The same products, of the same leaves in float64."""
+    rows, before = call.rows, call.rows.before
+    if isinstance(before, Norm):
+        weight, bias = wide(before.weight_I), wide(before.bias_I)
+        before = Norm(kind=before.kind, weight_I=weight, bias_I=bias, eps=before.eps)
+    made = Matrices(
+        tuple(wide(w) if isinstance(w, torch.Tensor) else plain(w) for w in call.matrices.weights),
+        tuple(map(wide, call.matrices.biases)),
+    )
+    return LinearCall(Rows(wide(rows.x_TI), before, torch.float64, onto=wide(rows.onto)), made)
+
+
+def learned(call):
+    """The tensors that a product depends on, in one order."""
+    rows, matrices = call.rows, call.matrices
+    found = [rows.x_TI, rows.onto, *matrices.weights, *matrices.biases]
+    if isinstance(rows.before, Norm):
+        found += [rows.before.weight_I, rows.before.bias_I]
+    return [value for value in found if isinstance(value, torch.Tensor)]
+
+
+@pytest.mark.parametrize("stored", ["float32", "bfloat16", "Q4_1"])
+@pytest.mark.parametrize("which", range(11))
+def test_products_have_gradients(which, stored):
+    call = linear([stored, stored], 5, 32, (7, 3), preparations(32)[which], added=True)
+    for value in learned(call):
+        value.requires_grad_()
+    asked = in_float64(call)
+    backend, refusals = choose("linear", call, exact=False)
+    assert backend is (pytorch if stored == "float32" else reference)
+    if stored != "float32":
+        assert refusals[0].reason == "it has no gradients"
+    ours, theirs = backend.linear(call), reference.linear(asked)
+    assert ours.dtype == torch.float32
+    same(ours, theirs, 2e-5)
+    same(theirs, wanted(call)[0], 1e-12)
+    factors = torch.randn(theirs.shape, generator=torch.Generator().manual_seed(3))
+    (ours * factors).sum().backward()
+    (theirs * factors).sum().backward()
+    rights = [value for value in learned(asked) if value.requires_grad]
+    assert len(rights) >= (3 if stored == "Q4_1" else 5)
+    for mine, right in zip(learned(call), rights, strict=True):
+        same(mine.grad, right.grad, 1e-2 if mine.dtype == torch.bfloat16 else 1e-4)

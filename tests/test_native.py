@@ -1,182 +1,256 @@
-"""Compiled products: equal to the reference on every path, and dispensable."""
-
-import os
-import subprocess
-import sys
+"""Compiled products: equal to those in float64 over all formats, row counts and shapes."""
 
 import pytest
 import torch
 
-from command import ENV
-from draw import distance
-from girih.kernels import compiled, native, reference
-from girih.kernels.calls import LinearCall
-from girih.kernels.dispatch import choose
+from calls import (
+    HALVES,
+    KINDS,
+    ROUNDED,
+    UNROUNDED,
+    blocks,
+    drawn,
+    gap,
+    linear,
+    matrix,
+    norm,
+    preparations,
+    wanted,
+)
+from girih.kernels import native, pytorch, reference
+from girih.kernels.calls import Gate, LinearCall, Matrices, Norm, Rows
+from girih.kernels.dispatch import choose, prepare
 from girih.kernels.packed import Packed
 from girih.spec import FORMATS
 
-SHAPES = [(1, 32, 1), (2, 64, 7), (3, 96, 33), (8, 576, 20), (9, 320, 3), (17, 32, 5), (32, 64, 2)]
-SLOWER = {"without AVX-512": ("-mno-avx512f",), "without AVX2": ("-mno-avx",)}
+ROWS = (1, 2, 3, 4, 5, 6, 7, 8, 9, 16, 17, 33, 70, 129)
+"""Both sides of every number at which a product is made in another way, and odd ends."""
+OUTPUTS = (1, 3, 7, 8, 9, 15, 17, 33, 100)
+WIDTHS = {32: (32, 96, 544, 576), 256: (256, 768), 1: (1, 5, 37, 96, 544)}
+"""Inputs by the values of a block: one unit, several, and more than lie together."""
+CASES = [(kind, inputs) for kind in KINDS for inputs in WIDTHS[FORMATS[kind].values]]
+NUMBERS = (float("nan"), float("inf"), -float("inf"))
 
 
-HALVES = {"Q4_1": (0, 2), "Q5_1": (0, 2), "Q4_K": (0, 2), "Q5_K": (0, 2), "Q6_K": (208,)}
-"""Where the half-precision numbers of a block are, if not only at its start."""
+def firsts(weight, outputs):
+    return weight.rows(slice(outputs)) if isinstance(weight, Packed) else weight[:outputs]
 
 
-def blocks(name, outputs, inputs, seed=0):
-    """Random blocks whose scales are ordinary numbers of either sign."""
-    made = torch.Generator().manual_seed(seed)
-    form = FORMATS[name]
-    shape = (outputs, inputs // form.values, form.bytes)
-    data = torch.randint(256, shape, generator=made, dtype=torch.uint8)
-    for place in HALVES.get(name, (0,)):
-        halves = torch.randn((*shape[:2], 1), generator=made).to(torch.float16)
-        data[..., place : place + 2] = halves.view(torch.uint8)
-    return Packed(data.flatten(1), name, (outputs, inputs))
+@pytest.mark.parametrize(("kind", "inputs"), CASES)
+def test_products_equal_the_reference(kind, inputs):
+    whole = linear([kind], max(ROWS), inputs, max(OUTPUTS))
+    right, size = wanted(whole)
+    most = ROUNDED if FORMATS[kind].packed else UNROUNDED
+    for outputs in OUTPUTS:
+        matrices = Matrices((firsts(whole.matrices.weights[0], outputs),))
+        for rows in ROWS:
+            call = LinearCall(Rows(whole.rows.x_TI[:rows]), matrices)
+            if native.refuses("linear", call) is not None:
+                assert kind in ("bfloat16", "float16") and rows > native.FEW
+                continue
+            wrong = (native.linear(call) - right[:rows, :outputs]).abs()
+            assert float((wrong / size[:rows, :outputs]).max()) < most, (outputs, rows)
 
 
-def asked(name, shape, dtype=torch.float32, seed=0):
-    rows, inputs, outputs = shape
-    if FORMATS[name].values > 32:
-        inputs *= 8  # whole blocks of 256
-    x = torch.randn(rows, inputs, generator=torch.Generator().manual_seed(seed + 1)) * 5
-    return LinearCall(x_TI=x.to(dtype), weight=blocks(name, outputs, inputs, seed))
-
-
-def gap(call):
-    """The largest difference from the product in float64, relative to what is added up for it."""
-    x_TI, plain_OI = call.x_TI.double(), call.weight.unpack().double()
-    wrong = (native.linear(call).double() - x_TI @ plain_OI.T).abs()
-    return float((wrong / (x_TI.abs() @ plain_OI.abs().T + 1e-300)).max())
-
-
-@pytest.mark.parametrize("name", native.FORMATS)
-@pytest.mark.parametrize("shape", SHAPES)
-def test_products_equal_the_reference(name, shape):
-    call = asked(name, shape)
+@pytest.mark.parametrize("rows", [1, 3, 5, 17, 32])
+@pytest.mark.parametrize(
+    "kinds",
+    [
+        ("Q4_1", "Q4_1", "Q4_1"),
+        ("Q4_K", "Q6_K", "Q8_0", "Q5_0"),
+        ("Q8_0", "bfloat16", "Q4_1", "float16"),
+        ("bfloat16", "float16"),
+    ],
+)
+@pytest.mark.parametrize("added", [False, True])
+def test_matrices_side_by_side(kinds, rows, added):
+    call = linear(kinds, rows, 768, (33, 1, 16, 7)[: len(kinds)], added=added)
     assert native.refuses("linear", call) is None
-    assert gap(call) < 5e-5
-    assert distance(native.linear(call), reference.linear(call)) < 1e-3
-    half = asked(name, shape, torch.bfloat16)
-    assert native.linear(half).dtype == torch.bfloat16 and gap(half) < 0.01
+    out = native.linear(call)
+    assert gap(out, call) < ROUNDED
+    if added:
+        call.rows.onto = torch.stack([call.rows.onto, call.rows.onto], -1)[..., 0]
+        assert not call.rows.onto.is_contiguous() or rows == 1
+        assert torch.equal(native.linear(call), out)
 
 
-@pytest.mark.parametrize("path", SLOWER)
-def test_other_processors_get_the_same(path, tmp_path, monkeypatch):
-    monkeypatch.setattr(compiled, "FLAGS", (*compiled.FLAGS, *SLOWER[path]))
-    compiled.compile_to(tmp_path / "other.so", compiled.compiler_here())
-    other = compiled.loaded(tmp_path / "other.so")
-    calls = [asked(name, shape, seed=5) for shape in SHAPES for name in native.FORMATS]
-    usual = [native.linear(call) for call in calls]
-    monkeypatch.setattr(native, "library", lambda: other)
-    for call, before in zip(calls, usual, strict=True):
-        assert gap(call) < 5e-5
-        assert distance(native.linear(call), before) < 1e-4
+@pytest.mark.parametrize("kind", ["Q4_1", "Q6_K", "bfloat16"])
+def test_views_change_nothing(kind):
+    call = linear([kind], 6, 256, 40)
+    whole, x = native.linear(call), call.rows.x_TI
+    columns, rows = torch.full((6, 512), torch.nan), torch.full((12, 300), torch.nan)
+    columns[:, ::2], rows[::2, 7:263] = x, x
+    for view in (columns[:, ::2], rows[::2, 7:263], x.T.contiguous().T):
+        assert not view.is_contiguous()
+        assert torch.equal(native.linear(LinearCall(Rows(view), call.matrices)), whole)
+    same = LinearCall(Rows(x[3:4].expand(6, 256)), call.matrices)
+    assert gap(native.linear(same), same) < ROUNDED
+    weight = matrix(kind, 80, 256, seed=4)
+    some = weight.rows(slice(1, 80, 2)) if isinstance(weight, Packed) else weight[1::2]
+    apart = LinearCall(call.rows, Matrices((some,)))
+    assert gap(native.linear(apart), apart) < ROUNDED
+    if not isinstance(weight, Packed):
+        across = LinearCall(call.rows, Matrices((drawn(256, 9).to(weight.dtype).T,)))
+        assert gap(native.linear(across), across) < UNROUNDED
 
 
-def test_views_and_threads_change_nothing():
-    call = asked("Q4_1", (6, 128, 40))
-    whole = native.linear(call)
-    wide = torch.randn(6, 256)
-    wide[:, ::2] = call.x_TI
-    rows = call.weight.rows(torch.arange(39, -1, -1)).rows(slice(0, 40, 2))
-    got = native.linear(LinearCall(x_TI=wide[:, ::2], weight=rows))
-    assert torch.equal(got, whole.flip(1)[:, ::2])
-    alone = LinearCall(x_TI=call.x_TI[2:3], weight=call.weight)
-    assert torch.equal(native.linear(alone), whole[2:3])
-    kept = torch.get_num_threads()
-    try:
-        for count in (1, 2, 3):
-            torch.set_num_threads(count)
-            assert torch.equal(native.linear(call), whole)
-    finally:
-        torch.set_num_threads(kept)
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("rows", [1, 2, 5, 13, 32])
+def test_what_is_no_number_reaches_its_row_alone(kind, rows):
+    for value in NUMBERS:
+        call = linear([kind], rows, 256, 11)
+        call.rows.x_TI[rows // 2, 37] = value
+        finite = native.linear(call).isfinite()
+        assert not finite[rows // 2].any()
+        assert finite.all(1).sum() == rows - 1
 
 
-@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
-def test_what_is_no_number_reaches_the_result(value):
-    call = asked("Q8_0", (3, 64, 4))
-    call.x_TI[1, 40] = value
-    finite = native.linear(call).isfinite()
-    assert finite[0].all() and not finite[1].any() and finite[2].all()
-    call = asked("Q4_1", (3, 64, 4))
-    call.weight.data[2, 20:22] = torch.tensor([0x00, 0x7C], dtype=torch.uint8)
-    assert native.linear(call).isfinite().all(0).tolist() == [True, True, False, True]
+@pytest.mark.parametrize("kind", native.BLOCKS)
+@pytest.mark.parametrize("rows", [1, 3, 12, 33])
+def test_what_is_no_number_reaches_its_output_alone(kind, rows):
+    for broken in (2, 10):  # the last one is also what fills the lanes after it
+        call = linear([kind, kind], rows, 512, 11)
+        for place in HALVES.get(kind, (0,)):
+            place += FORMATS[kind].bytes
+            call.matrices.weights[0].data[broken, place : place + 2] = torch.tensor(
+                [0x00, 0x7C], dtype=torch.uint8
+            )
+        finite = native.linear(call).isfinite()
+        assert finite.all(0).tolist() == [output != broken for output in range(22)]
+        assert not finite[:, broken].any()
 
 
-def test_zeros_and_extremes():
-    call = asked("Q4_0", (4, 64, 5))
-    call.x_TI[0] = 0.0
-    call.x_TI[1] *= 1e30
-    call.x_TI[2] *= 1e-30
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("rows", [4, 20])
+def test_zeros_and_extremes(kind, rows):
+    call = linear([kind], rows, 256, 5)
+    x = call.rows.x_TI
+    x[0] = 0.0
+    x[1] *= 1e30
+    x[2] *= 1e-30
+    x[3, ::32] *= 1e5
     assert native.linear(call)[0].abs().max() == 0
-    for row in (1, 2):
-        one = LinearCall(x_TI=call.x_TI[row : row + 1], weight=call.weight)
-        assert gap(one) < 5e-5
+    assert gap(native.linear(call), call) < ROUNDED
 
 
-def test_refusals():
-    def reason(call):
-        return native.refuses("linear", call)
+@pytest.mark.parametrize("kind", KINDS)
+def test_rows_of_a_batch_equal_rows_alone(kind):
+    call = linear([kind], 32, 512, 20)
+    together, size = native.linear(call), wanted(call)[1]
+    for row in range(32):
+        alone = native.linear(LinearCall(Rows(call.rows.x_TI[row : row + 1]), call.matrices))
+        assert float(((together[row] - alone[0]).abs() / size[row]).max()) < 1e-5
 
-    call = asked("Q4_1", (2, 64, 3))
-    assert reason(asked("Q4_1", (33, 64, 3))) == (
-        "more than 32 rows are faster with the matrix unpacked"
+
+@pytest.mark.parametrize("which", range(11))
+def test_rows_are_prepared_as_in_the_reference(which):
+    cases = [(["Q8_0", "Q4_1"], 96), (["Q6_K"], 768), (["Q5_0", "float16"], 96)]
+    cases += [(["bfloat16"], 1), (["bfloat16", "float16"], 37), (["float16"], 100)]
+    assert len(preparations(1)) == 11
+    for kinds, inputs in cases:
+        most = ROUNDED if any(FORMATS[kind].packed for kind in kinds) else UNROUNDED
+        for rows in (1, 2, 5, 17, 32):
+            call = linear(kinds, rows, inputs, 9, preparations(inputs)[which])
+            call.rows.x_TI[:, : inputs // 2] += 1.5
+            assert gap(native.linear(call), call) < most, (kinds, inputs, rows)
+
+
+@pytest.mark.parametrize("activation", reference.ACTIVATIONS)
+def test_activations_are_those_of_float64(activation):
+    x = torch.linspace(-30, 30, 32 * 250).view(32, 250)
+    made = Matrices((torch.eye(250).bfloat16(),))
+    call = LinearCall(Rows(x, Gate(activation=activation, gated=False)), made)
+    right = reference.ACTIVATIONS[activation](x.double())
+    size = right.abs() if activation == "silu" else x.abs()
+    assert float(((native.linear(call) - right).abs() / size).max()) < 1e-6
+
+
+@pytest.mark.parametrize("kind", ["Q8_0", "bfloat16"])
+@pytest.mark.parametrize("which", range(11))
+def test_preparations_of_extremes(kind, which):
+    call = linear([kind], 4, 128, 6, preparations(128)[which])
+    x = call.rows.x_TI
+    x[0, ::3], x[0, 1::3], x[1] = 100.0, -100.0, 0.0
+    x[2] *= 1e-20
+    assert gap(native.linear(call), call) < ROUNDED
+    x[3, 100] = torch.nan
+    finite = native.linear(call).isfinite()
+    assert finite[:3].all() and not finite[3].any()
+    if x.shape[1] > 128:
+        x[3, 100], x[3, 128 + 70] = 1.0, torch.nan
+        finite = native.linear(call).isfinite()
+        assert finite[:3].all() and not finite[3].any()
+
+
+def test_blocks_are_copied_into_tiles_once():
+    call = linear(["Q4_1", "bfloat16", "Q8_0"], 2, 64, 5)
+    packed, _, other = call.matrices.weights
+    before = packed.data.clone()
+    assert prepare(call.matrices, exact=True) == [] and call.matrices.prepared is None
+    assert prepare(call.matrices, exact=False) == [packed, other]
+    kept = call.matrices.prepared
+    assert kept is not None and prepare(call.matrices, exact=False) == []
+    assert gap(native.linear(call), call) < ROUNDED and call.matrices.prepared is kept
+    packed.data.fill_(0xFF)  # the file may go: nothing reads it any more
+    again = native.linear(call)
+    packed.data.copy_(before)
+    assert gap(again, call) < ROUNDED
+    other = Matrices((blocks("Q3_K", 3, 256),))
+    assert prepare(other, exact=False) == [] and other.prepared is None
+
+
+def test_refusals_are_told_in_words():
+    def reason(kind="Q4_1", rows=2, matrices=None, **given):
+        call = linear([kind], rows, 256, 3)
+        x = given.pop("x", call.rows.x_TI)
+        return native.refuses("linear", LinearCall(Rows(x, **given), matrices or call.matrices))
+
+    x = drawn(2, 256)
+    assert reason() is None and reason("bfloat16") is None
+    assert reason("bfloat16", native.FEW + 1) == (
+        f"more than {native.FEW} rows are faster with a plain matrix widened"
     )
-    assert "Q3_K blocks" in reason(asked("Q3_K", (2, 64, 3)))
-    assert "float16" in reason(asked("Q4_1", (2, 64, 3), torch.float16))
-    assert "plain tensors" in reason(LinearCall(x_TI=call.x_TI, weight=torch.ones(3, 64)))
-    assert "meta" in reason(LinearCall(x_TI=call.x_TI, weight=call.weight.to("meta")))
-    assert reason(LinearCall(x_TI=call.x_TI.requires_grad_(), weight=call.weight)) == (
-        "it has no gradients"
-    )
-    assert choose("linear", asked("Q8_0", (2, 64, 3)), exact=False)[0] is native
-    assert choose("linear", asked("Q8_0", (2, 64, 3)), exact=True)[0] is reference
+    assert reason("Q3_K") == "it does not multiply with Q3_K blocks"
+    assert reason("float32") == "it does not multiply with a float32 matrix"
+    assert reason(x=x.half()) == "its input is float32, not float16"
+    assert reason(dtype=torch.bfloat16) == "its output is float32, not bfloat16"
+    assert reason(x=x.to("meta")) == "it runs on the processor, not on meta"
+    elsewhere = Matrices((blocks("Q4_1", 3, 256).to("meta"),))
+    assert reason(matrices=elsewhere) == "it runs on the processor, not on meta"
+    assert reason(x=x.clone().requires_grad_()) == "it has no gradients"
+    learned = Matrices((drawn(3, 256).bfloat16().requires_grad_(),))
+    assert reason(matrices=learned) == "it has no gradients"
+    bias = Matrices((blocks("Q4_1", 3, 256),), (torch.zeros(3).requires_grad_(),))
+    assert reason(matrices=bias) == "it has no gradients"
+    for before in (norm(256), Norm(kind="layer", weight_I=x[0], bias_I=x[1].clone(), eps=1e-5)):
+        (before.weight_I if before.bias_I is None else before.bias_I).requires_grad_()
+        assert reason(before=before) == "it has no gradients"
+        with torch.no_grad():
+            assert reason(before=before, x=x.clone().requires_grad_()) is None
 
 
-def run(tmp_path, **env):
-    """The sample's answer of two tokens, in a process with another environment."""
-    words = [sys.executable, "-m", "girih", "run", "sample", "One, two,", "--raw"]
-    return subprocess.run(
-        [*words, "--max-tokens", "2"], env=ENV | env, capture_output=True, text=True, timeout=100
-    )
+def test_the_first_that_does_not_refuse_is_chosen():
+    def chosen(kind, rows=2, exact=False, **given):
+        call = linear([kind], rows, 256, 3)
+        x = call.rows.x_TI
+        return choose("linear", LinearCall(Rows(x, **given), call.matrices), exact=exact)[0]
+
+    assert chosen("Q8_0") is chosen("Q8_0", 600) is chosen("bfloat16") is native
+    assert chosen("Q3_K") is chosen("Q8_0", exact=True) is chosen("float32", exact=True)
+    assert chosen("Q3_K") is reference and chosen("float32") is pytorch
+    assert chosen("float16", 600, rounds=True) is pytorch
+    call = linear(["Q3_K"], 2, 256, 3)
+    assert [r.backend for r in choose("linear", call, exact=False)[1]] == ["native", "pytorch"]
 
 
-@pytest.mark.parametrize("compiler", ["no-such-compiler", "false"])
-def test_without_a_compiler_it_runs_and_says_so_once(compiler, tmp_path):
-    usual = run(tmp_path)
-    assert usual.stderr == "", usual.stderr
-    done = run(tmp_path, CXX=compiler, GIRIH_CACHE=str(tmp_path))
-    assert (done.returncode, done.stdout) == (0, usual.stdout)
-    note, *more = done.stderr.splitlines()
-    assert note.startswith("girih: note: products of packed blocks run slower: ") and not more
-    assert compiler in note
+def test_a_matrix_that_was_prepared_can_still_learn():
+    call = linear(["bfloat16"], 2, 64, 3)
+    prepare(call.matrices, exact=False)
+    assert native.refuses("linear", call) is None
+    call.matrices.weights[0].requires_grad_()
+    assert native.refuses("linear", call) == "it has no gradients"
 
 
-@pytest.mark.parametrize("wrong", ["a file", "open to all"])
-def test_a_cache_that_is_not_ours_alone_is_not_used(wrong, tmp_path):
-    place = tmp_path / "cache"
-    if wrong == "a file":
-        place.write_text("")
-    else:
-        place.mkdir()
-        place.chmod(0o777)
-    temporary = tmp_path / "tmp"
-    temporary.mkdir()
-    done = run(tmp_path, GIRIH_CACHE=str(place), TMPDIR=str(temporary))
-    assert done.returncode == 0 and done.stdout
-    note, *more = done.stderr.splitlines()
-    assert "compiled at every start" in note and str(place) in note and not more
-    assert not list(temporary.iterdir()) and (wrong == "a file" or not list(place.iterdir()))
-
-
-def test_the_library_is_compiled_once(tmp_path, monkeypatch):
-    monkeypatch.setenv("GIRIH_CACHE", str(tmp_path / "new"))
-    path = compiled.built()
-    before = path.stat().st_mtime_ns
-    assert compiled.built() == path and path.stat().st_mtime_ns == before
-    assert [file.name for file in path.parent.iterdir()] == [path.name]
-    assert path.parent.stat().st_mode & 0o077 == 0
-    os.chmod(path, 0o777)
-    assert compiled.built().stat().st_mode & 0o022 == 0
-    compiled.loaded(path)
+def test_no_rows_give_no_products():
+    for kind in ("Q4_1", "bfloat16"):
+        assert native.linear(linear([kind], 0, 64, 3)).shape == (0, 3)

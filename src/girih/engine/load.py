@@ -1,5 +1,6 @@
 """From a path, a hub id or "sample" to a model that runs."""
 
+import ctypes
 import os
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
@@ -12,6 +13,7 @@ from girih.checkpoints.maps import Value, canonical_tensors
 from girih.checkpoints.source import Source, open_source
 from girih.checkpoints.text import tokenizer_of
 from girih.engine.model import Model
+from girih.engine.threads import limit_threads
 from girih.kernels.packed import Packed
 from girih.nn.build import allocate, fill, prepared
 from girih.plan import Plan, plan_of
@@ -32,6 +34,7 @@ def load(
     `ignore` names config keys and tensors that may be left unread. Weights are memory-mapped where
     the plan can use them as they are stored. Raises ValueError or OSError in one line.
     """
+    limit_threads()
     chosen = placed(plan_of(plan))
     return loaded(open_source(model, ignore=ignore), chosen, progress)
 
@@ -44,19 +47,28 @@ def loaded(source: Source, plan: Plan, progress: Progress | None = None) -> Mode
                 f"{source.path}: {second.name} differs from {first.name}, "
                 "though the config says that they are tied"
             )
-    module = allocate(source.spec, plan, "meta")
-    fill(module, counted(canonical_tensors(list(source.bounds)), source, progress), plan.device)
-    module.eval()
-    for packed in prepared(module):
-        release(packed.data)
+    # The tokenizer first: what is left of making it is given back before the weights need room.
     tokenizer = tokenizer_of(source)
+    give_back()
     vocab = source.spec.stacks[-1].input.vocab
     if tokenizer is not None and tokenizer.vocab_size > vocab:
         raise FormatError(
             f"{source.path}: the tokenizer has {tokenizer.vocab_size:,} tokens, "
             f"the embedding only {vocab:,} rows"
         )
+    module = allocate(source.spec, plan, "meta")
+    fill(module, counted(canonical_tensors(list(source.bounds)), source, progress), plan.device)
+    module.eval()
+    for packed in prepared(module):
+        release(packed.data)
     return Model(module, tokenizer)
+
+
+def give_back() -> None:
+    """Return to the system the memory that was freed, which the C library would keep."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
 
 
 def placed(plan: Plan) -> Plan:

@@ -68,7 +68,9 @@ def fill(model: nn.Module, weights: Iterable[tuple[str, Tensor | Packed]], devic
     """Put weights into a module under their canonical names.
 
     Matrices that are plain take the compute dtype of a fast plan; in an exact plan they stay as
-    they are stored and are widened for each product. Vectors stay as they are stored.
+    they are stored and are widened for each product. Vectors stay as they are stored. Blocks stay
+    packed, but for a fast plan on another device than the processor: no kernel multiplies with
+    them there yet, and to widen them for each product would take most of the time.
     """
     owners = {canonical_path(path): module for path, module in model.named_modules()}
     plan: Plan = model.plan  # type: ignore[assignment]
@@ -76,9 +78,11 @@ def fill(model: nn.Module, weights: Iterable[tuple[str, Tensor | Packed]], devic
     for name, value in weights:
         path, _, leaf = name.rpartition(".")
         owner = owners[path]
-        if isinstance(value, Packed) and len(value.shape) == 2 and isinstance(owner, Weight):
+        stays = fast is None or torch.device(device).type in ("cpu", "meta")
+        matrix = isinstance(value, Packed) and len(value.shape) == 2 and isinstance(owner, Weight)
+        if isinstance(value, Packed) and matrix and stays:
             owner.pack(value.to(device))
             continue
-        plain = value.unpack() if isinstance(value, Packed) else value
+        plain = value.to(device).unpack() if isinstance(value, Packed) else value
         plain = plain.to(device, fast if fast and plain.dim() > 1 else None)
         setattr(owner, leaf, nn.Parameter(plain, requires_grad=False))
