@@ -14,7 +14,8 @@ struct Heads {
 };
 
 // One head, normed and rotated.
-void turn(const Heads& heads, const float* from, const float* norm, const float* cosines, const float* sines, float* to) {
+void turn(const Heads& heads, const float* from, const float* norm, const float* cosines, const float* sines,
+          float* __restrict to) {
     if (norm) normed(from, heads.width, false, norm, nullptr, heads.eps, to);
     else std::memcpy(to, from, heads.width * sizeof(float));
     for (int64_t i = 0, j = heads.rotary; i < heads.rotary; ++i, ++j) {
@@ -74,8 +75,7 @@ void attend_all(const Heads& heads, const State& state, int64_t at, int64_t coun
     }
 }
 
-template <class Number>
-void write(void* to, int64_t at, const float* from, int64_t width) {
+template <class Number> void write(void* to, int64_t at, const float* from, int64_t width) {
     for (int64_t i = 0; i < width; ++i) narrow(from[i], static_cast<Number*>(to) + at + i);
 }
 
@@ -100,10 +100,14 @@ EXPORT void girih_append(const Heads* heads, const State* state, const Span* spa
             put(state->keys, at, turned.data(), width), put(state->values, at, v + token * stride + h * width, width);
         }
     };
-    int64_t before = 0;
-    for (const Span* span = spans; span < spans + count; before += span++->count) {
-#pragma omp parallel for num_threads(threads) if (span->count > 16)
-        for (int64_t t = 0; t < span->count; ++t) one(before + t, span->row, span->start + t);
+    int64_t tokens = 0;
+    for (int64_t s = 0; s < count; ++s) tokens += spans[s].count;
+#pragma omp parallel for schedule(static) num_threads(threads) if (tokens > 2)
+    for (int64_t token = 0; token < tokens; ++token) {
+        const Span* span = spans;
+        int64_t place = token;
+        for (; place >= span->count; ++span) place -= span->count;
+        one(token, span->row, span->start + place);
     }
 }
 

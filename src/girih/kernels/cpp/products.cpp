@@ -28,8 +28,7 @@ INLINE void direct_unit(Tile tile, Unit unit, const Rounded::At<G>& at, Floats* 
     const Floats minimum = F::minimum(tile, unit);
     each<N>([&](auto n) ALWAYS { sums[n * VECTORS] += minimum * at.sum(n); });
 }
-template <class F, int N, int G>
-void direct(Tile tile, const Rounded& x, int64_t number, Floats* sums) {
+template <class F, int N, int G> void direct(Tile tile, const Rounded& x, int64_t number, Floats* sums) {
     sums += number * G * VECTORS;
     for (int64_t b = 0; b < x.blocks; b += F::units, tile += F::tile) {
         for (int ahead = 0; ahead < F::tile; ahead += 64) __builtin_prefetch(tile + AHEAD + ahead);
@@ -43,8 +42,7 @@ struct Panel {
     Ints levels[UNITS * PAIRS][VECTORS];
     Floats scales[UNITS * 2][VECTORS], minima[UNITS][VECTORS];
 };
-template <class F>
-void take_apart(Tile tile, int units, int v, Panel& panel) {
+template <class F> void take_apart(Tile tile, int units, int v, Panel& panel) {
     for (int u = 0; u < units; tile += F::tile) {
         for (int unit = 0; unit < F::units; ++unit, ++u) {
             for (int p = 0; p < PAIRS; ++p) panel.levels[u * PAIRS + p][v] = F::pair(tile, unit, p);
@@ -81,8 +79,7 @@ void pass(const Panel& panel, int units, const Rounded& x, int64_t number, int64
 }
 
 // The outputs of VECTORS tile rows for all rows of x.
-template <class F>
-void outputs_of(Tile tiles, int64_t first, int64_t end, const Rounded& x, const Out& out) {
+template <class F> void outputs_of(Tile tiles, int64_t first, int64_t end, const Rounded& x, const Out& out) {
     static thread_local Panel panel;
     static thread_local std::vector<Floats> held;
     held.assign(x.groups * x.group * VECTORS, Floats{});
@@ -132,8 +129,7 @@ void plain_outputs_of(const uint8_t* matrix, int64_t first, int64_t end, const R
 }
 
 // One row of tiles of a matrix. Lanes beyond its last row hold that again.
-template <class F>
-void tiled(const uint8_t* data, int64_t rows, int64_t inputs, int64_t row, uint8_t* out) {
+template <class F> void tiled(const uint8_t* data, int64_t rows, int64_t inputs, int64_t row, uint8_t* out) {
     const int64_t blocks = inputs / BLOCK / F::units;
     out += row * blocks * F::tile;
     for (int64_t b = 0; b < blocks; ++b, out += F::tile) {

@@ -8,10 +8,13 @@ struct Out {
     float* values;
     int64_t column, stride;
     void put(int64_t row, int64_t first, int64_t end, const float* sums) const {
-        for (int64_t o = first; o < end; ++o) {
-            const int64_t at = row * stride + column + o;
-            values[at] = sums[o - first] + (bias ? bias[column + o] : 0) + (onto ? onto[at] : 0);
+        const int64_t at = row * stride + column + first, count = end - first, whole = count / LANES * LANES;
+        for (int64_t i = 0; i < whole; i += LANES) {
+            Floats sum = load<Floats>(sums + i);
+            if (bias) sum += load<Floats>(bias + column + first + i);
+            store(values + at + i, onto ? sum + load<Floats>(onto + at + i) : sum);
         }
+        for (int64_t i = whole; i < count; ++i) values[at + i] = sums[i] + (bias ? bias[column + first + i] : 0) + (onto ? onto[at + i] : 0);
     }
 };
 
@@ -35,8 +38,7 @@ INLINE Floats activated(int64_t kind, Floats x) {
 }
 
 // The sum of at(i), a vector from i on, over a row; the end of a row is read as if zeros followed.
-template <class At>
-INLINE float row_sum(const float* x, int64_t count, At at) {
+template <class At> INLINE float row_sum(const float* x, int64_t count, At at) {
     Floats sum = {};
     int64_t i = 0;
     for (; i + LANES <= count; i += LANES) sum += at(load<Floats>(x + i));
@@ -93,8 +95,7 @@ struct Rounded {
         float scale(int n) const { return scales[apart(n) + n % G]; }
         float sum(int n) const { return sums[apart(n) + n % G]; }
     };
-    template <int G>
-    At<G> at(int64_t number, int64_t b) const {
+    template <int G> At<G> at(int64_t number, int64_t b) const {
         const int64_t here = place(number, b);
         return {&pairs[here * PAIRS], &scales[here], &sums[here]};
     }
@@ -126,7 +127,7 @@ struct Rounded {
             value[v] = load<Floats>(from + v * LANES);
             most = magnitude(value[v]) > most ? magnitude(value[v]) : most, sum += value[v];
         }
-        const float largest = largest_of(most), inverse = largest > 0 ? 32767 / largest : 0;
+        const float largest = largest_of(most), inverse = largest > 1e-30f ? 32767 / largest : 0;
         total = sum_of(sum);
         // A NaN or an infinity must reach the result: it is in the sum, whatever the integers are.
         scale = std::isfinite(total) ? largest / 32767 : total - total;

@@ -32,8 +32,7 @@ template <class Step, int... I>
 INLINE void each_of(Step&& step, std::integer_sequence<int, I...>) { (step(std::integral_constant<int, I>{}), ...); }
 template <int N, class Step> INLINE void each(Step&& step) { each_of(step, std::make_integer_sequence<int, N>{}); }
 
-template <class Vector, class Place>
-INLINE Vector load(const Place* from) {
+template <class Vector, class Place> INLINE Vector load(const Place* from) {
     Vector out;
     std::memcpy(&out, from, sizeof out);
     return out;
@@ -44,14 +43,15 @@ INLINE Floats spread(float value) { return value - Floats{}; }
 INLINE Ints spread(int32_t value) { return value - Ints{}; }
 INLINE Floats magnitude(Floats a) { return bits_as<Floats>(bits_as<Ints>(a) & 0x7FFFFFFF); }
 INLINE Floats from_ints(Ints value) { return __builtin_convertvector(value, Floats); }
-template <class Join>
-INLINE float joined(Floats a, Join join) {
-    for (int half = LANES / 2; half; half /= 2)
-        for (int i = 0; i < half; ++i) a[i] = join(a[i], a[i + half]);
-    return a[0];
+template <class Join> INLINE float joined(Floats a, Join join) {
+    typedef float Four __attribute__((vector_size(16)));
+    Four parts[LANES / 4];
+    store(parts, a);
+    for (int i = 1; i < LANES / 4; ++i) parts[0] = join(parts[0], parts[i]);
+    return join(join(parts[0][0], parts[0][1]), join(parts[0][2], parts[0][3]));
 }
-INLINE float sum_of(Floats a) { return joined(a, [](float x, float y) { return x + y; }); }
-INLINE float largest_of(Floats a) { return joined(a, [](float x, float y) { return std::max(x, y); }); }
+INLINE float sum_of(Floats a) { return joined(a, [](auto x, auto y) ALWAYS { return x + y; }); }
+INLINE float largest_of(Floats a) { return joined(a, [](auto x, auto y) ALWAYS { return x > y ? x : y; }); }
 
 // The same value in a register: compilers would read it again from memory for each use, and the reads are the bound.
 INLINE Ints kept(Ints value) {
