@@ -196,7 +196,7 @@ def family_names() -> set[str]:
 
 def listed_files() -> list[Path]:
     """The text files of the tree, without what is made or downloaded."""
-    made = {".git", ".venv", "build", "dist", "__pycache__"}
+    made = {".git", ".venv", ".venv-peers", ".models", "build", "dist", "__pycache__"}
     kinds = {".py", ".md", ".toml", ".txt", ".json", ".jsonl", ".yml", ""}
     files = (file for file in ROOT.rglob("*") if not made & set(file.relative_to(ROOT).parts))
     hidden = ("cache", "egg-info", ".hypothesis")
