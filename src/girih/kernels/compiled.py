@@ -83,12 +83,23 @@ class RoomC(ctypes.Structure):
     ]
 
 
+class FlashC(ctypes.Structure):
+    """Queries of one sequence, its keys and values in pairs, and which of them are seen."""
+
+    _fields_ = [
+        *((name, PLACE) for name in "qkv"),
+        ("out", PLACE),
+        ("scale", ctypes.c_float),
+        *((n, WHOLE) for n in ("heads", "group", "width", "tokens", "stripes", "seen", "more")),
+    ]
+
+
 SIGNATURES = {
     "girih_lanes": (),
-    "girih_tile": (NUMBER, PLACE, WHOLE, WHOLE, PLACE, NUMBER),
     "girih_products": (PLACE, WHOLE, PLACE, PLACE, *[WHOLE] * 3, *[PLACE] * 3, NUMBER),
-    "girih_append": (PLACE, PLACE, PLACE, WHOLE, *[PLACE] * 3, WHOLE, *[PLACE] * 3, NUMBER),
+    "girih_append": (*[PLACE] * 3, WHOLE, PLACE, WHOLE, *[PLACE] * 3, NUMBER),
     "girih_attend": (PLACE, PLACE, PLACE, WHOLE, PLACE, ctypes.c_float, PLACE, NUMBER),
+    "girih_flash": (PLACE, NUMBER),
 }
 """The functions of the library and what they take."""
 

@@ -1,4 +1,4 @@
-"""Products, appends and one-query attention compiled for this processor.
+"""Products, appends and attention compiled for this processor.
 
 Rows are rounded to sixteen bits in blocks of 32, so that a product of blocks is one of integers.
 T rows, O out, I in, H heads, K key/value heads, D width of a head.
@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from girih.kernels import flash
 from girih.kernels.calls import (
     AppendCall,
     AttentionCall,
@@ -24,13 +25,17 @@ from girih.kernels.calls import (
 from girih.kernels.compiled import HeadsC, MatrixC, PreparationC, RoomC, library
 from girih.kernels.packed import Packed
 from girih.kernels.tape import run
+from girih.kernels.tiles import PARTS, tiled
 
-BLOCKS = ("Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "Q4_K", "Q5_K", "Q6_K")
+BLOCKS = tuple(PARTS)
 PLAIN = {torch.bfloat16: len(BLOCKS), torch.float16: len(BLOCKS) + 1}
+BLOCK = 32
 BEFORE = {"rms": 1, "layer": 2, "silu": 3, "gelu": 4, "gelu_tanh": 5, "relu": 6}
 STORED = {torch.float32: 0, torch.bfloat16: 1}
 """What the library calls each format, each preparation of rows, each dtype of a state."""
 
+WIDE = 16
+"""Lanes of the vectors with which many queries attend faster than by PyTorch."""
 FEW = 32
 """Beyond this many rows a plain matrix is better widened once for all of them."""
 
@@ -91,6 +96,8 @@ def refuses_matrices(matrices: Matrices) -> str | None:
                 return f"it does not multiply with {weight.format} blocks"
         elif weight.dtype not in PLAIN:
             return f"it does not multiply with a {name(weight.dtype)} matrix"
+        elif weight.shape[1] % BLOCK:
+            return f"its rows are whole blocks of {BLOCK}, not {weight.shape[1]} wide"
         elif weight.requires_grad:
             return "it has no gradients"
     learned = any(bias is not None and bias.requires_grad for bias in matrices.biases)
@@ -109,15 +116,28 @@ def refuses_append(call: AppendCall) -> str | None:
 
 
 def refuses_attention(call: AttentionCall) -> str | None:
-    """Why one query of each sequence cannot attend."""
+    """Why queries cannot attend."""
+    if len(call.counts) != call.q_THD.shape[0]:
+        return refuses_many(call)
     if call.room is None or call.spans is None or call.heads is None:
         return "the state is not one block of memory"
     if call.room.keys.dtype not in STORED:
         return f"it does not read a state of {name(call.room.keys.dtype)}"
-    if len(call.counts) != call.q_THD.shape[0]:
-        return "it attends with one query of each sequence"
     if call.heads.width % 16:
         return f"a head is {call.heads.width} wide, which is no multiple of 16"
+    return refuses_rows(call.q_THD)
+
+
+def refuses_many(call: AttentionCall) -> str | None:
+    """Why several queries of a sequence cannot attend."""
+    keys = call.k_KND[0]
+    if keys.dtype != torch.bfloat16:
+        return f"its keys are bfloat16, not {name(keys.dtype)}"
+    found = library()
+    if not isinstance(found, str) and found.girih_lanes() < WIDE:
+        return "it wants vectors of 512 bits"
+    if keys.shape[-1] % (flash.ACROSS * WIDE):
+        return f"a head is {keys.shape[-1]} wide, which is no multiple of {flash.ACROSS * WIDE}"
     return refuses_rows(call.q_THD)
 
 
@@ -127,10 +147,7 @@ def name(dtype: torch.dtype) -> str:
 
 
 def prepare(matrices: Matrices) -> list[Packed]:
-    """Put packed matrices into tiles of rows; returns those of which there is a copy now.
-
-    A tile holds as many rows as a vector has lanes: the same bytes in another order.
-    """
+    """Put packed matrices into tiles of rows; returns those of which there is a copy now."""
     found = library()
     if matrices.prepared is not None or refuses_matrices(matrices) or isinstance(found, str):
         return []
@@ -138,12 +155,7 @@ def prepare(matrices: Matrices) -> list[Packed]:
     table, kept, copied = [], [], []
     for weight in matrices.weights:
         if isinstance(weight, Packed):
-            outputs, inputs = weight.shape
-            blocks = weight.data.contiguous()
-            tiles = torch.empty(-(-outputs // lanes) * lanes * blocks.shape[-1], dtype=torch.uint8)
-            number = BLOCKS.index(weight.format)
-            place, threads = tiles.data_ptr(), torch.get_num_threads()
-            found.girih_tile(number, blocks.data_ptr(), outputs, inputs, place, threads)
+            tiles, number = tiled(weight, lanes), BLOCKS.index(weight.format)
             copied.append(weight)
         else:
             tiles, number = weight.detach().contiguous(), PLAIN[weight.dtype]
@@ -252,8 +264,7 @@ def append(call: AppendCall) -> tuple[Tensor, Sequence[Tensor], Sequence[Tensor]
     """Queries [T, H, D] ready for attention, and all keys and values, written into the room."""
     heads, qkv_TO = call.heads, whole(call.qkv_TO)
     assert call.room is not None
-    tokens, place = qkv_TO.shape[0], qkv_TO.data_ptr()
-    keys = place + heads.query * heads.width * 4
+    tokens = qkv_TO.shape[0]
     cosines, sines = call.rotation if call.rotation is not None else (qkv_TO, qkv_TO)
     q_THD = torch.empty(tokens, heads.query, heads.width)
     run(
@@ -262,10 +273,8 @@ def append(call: AppendCall) -> tuple[Tensor, Sequence[Tensor], Sequence[Tensor]
             heads_of(heads),
             room_of(call.room),
             call.spans.data_ptr(),
-            call.spans.shape[0],
-            place,
-            keys,
-            keys + heads.kept * heads.width * 4,
+            tokens,
+            qkv_TO.data_ptr(),
             qkv_TO.stride(0),
             cosines.data_ptr(),
             sines.data_ptr(),
@@ -278,7 +287,9 @@ def append(call: AppendCall) -> tuple[Tensor, Sequence[Tensor], Sequence[Tensor]
 
 
 def attention(call: AttentionCall) -> Tensor:
-    """Attention of one query for each sequence; returns [T, H, D]."""
+    """Attention of one query for each sequence, or of many; returns [T, H, D]."""
+    if len(call.counts) != call.q_THD.shape[0]:
+        return flash.attended(call, library().girih_lanes())  # type: ignore[union-attr]
     assert call.room is not None and call.spans is not None and call.heads is not None
     q_THD = whole(call.q_THD)
     out_THD = torch.empty_like(q_THD)

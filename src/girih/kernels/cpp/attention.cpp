@@ -79,35 +79,27 @@ template <class Number> void write(void* to, int64_t at, const float* from, int6
     for (int64_t i = 0; i < width; ++i) narrow(from[i], static_cast<Number*>(to) + at + i);
 }
 
-
-// Packed rows q, k, v [tokens, heads * width] (`stride` apart) of all spans: q normed and rotated into out
-// [tokens, heads, width], k likewise into the state, v as it is. Cosines and sines are [tokens, rotary].
-EXPORT void girih_append(const Heads* heads, const State* state, const Span* spans, int64_t count, const float* q,
-                             const float* k, const float* v, int64_t stride, const float* cosines, const float* sines,
-                             float* out, int threads) {
-    const int64_t width = heads->width;
-    const auto one = [&](int64_t token, int64_t row, int64_t place) {
-        static thread_local std::vector<float> turned;
-        turned.resize(width);
-        const float *cosine = cosines + token * heads->rotary, *sine = sines + token * heads->rotary;
-        for (int64_t h = 0; h < heads->query; ++h) {
-            turn(*heads, q + token * stride + h * width, heads->query_norm, cosine, sine, out + (token * heads->query + h) * width);
-        }
-        for (int64_t h = 0; h < heads->kept; ++h) {
-            turn(*heads, k + token * stride + h * width, heads->key_norm, cosine, sine, turned.data());
-            const int64_t at = row * state->sequence_stride + h * state->head_stride + place * width;
-            const auto put = state->number ? write<Bfloat> : write<float>;
-            put(state->keys, at, turned.data(), width), put(state->values, at, v + token * stride + h * width, width);
-        }
-    };
-    int64_t tokens = 0;
-    for (int64_t s = 0; s < count; ++s) tokens += spans[s].count;
+// Packed rows [tokens, heads * width] of queries, keys and values, `stride` apart: the queries normed and rotated into
+// out [tokens, heads, width], the keys likewise into the state, the values as they are. Cosines and sines are
+// [tokens, rotary].
+EXPORT void girih_append(const Heads* heads, const State* state, const Span* spans, int64_t tokens, const float* rows, int64_t stride,
+                         const float* cosines, const float* sines, float* out, int threads) {
+    const auto put = state->number ? write<Bfloat> : write<float>;
 #pragma omp parallel for schedule(static) num_threads(threads) if (tokens > 2)
     for (int64_t token = 0; token < tokens; ++token) {
+        static thread_local std::vector<float> turned;
+        turned.resize(heads->width);
         const Span* span = spans;
         int64_t place = token;
         for (; place >= span->count; ++span) place -= span->count;
-        one(token, span->row, span->start + place);
+        const float *row = rows + token * stride, *cosine = cosines + token * heads->rotary, *sine = sines + token * heads->rotary;
+        float* to = out + token * heads->query * heads->width;
+        for (int64_t h = 0; h < heads->query; ++h, row += heads->width, to += heads->width) turn(*heads, row, heads->query_norm, cosine, sine, to);
+        for (int64_t h = 0; h < heads->kept; ++h, row += heads->width) {
+            const int64_t at = span->row * state->sequence_stride + h * state->head_stride + (span->start + place) * heads->width;
+            turn(*heads, row, heads->key_norm, cosine, sine, turned.data());
+            put(state->keys, at, turned.data(), heads->width), put(state->values, at, row + heads->kept * heads->width, heads->width);
+        }
     }
 }
 

@@ -9,30 +9,30 @@ constexpr int VECTORS = 2, WIDTH = VECTORS * LANES;  // of matrix rows in a pane
 constexpr int AHEAD = 2048;                          // bytes of a matrix that are on their way while others are used
 constexpr int FEW = 16;                              // rows of x up to which no panel is made
 
-// N rows of x, in groups of G, over one unit of a tile row: added to their sums, VECTORS apart.
-template <class F, int N, int G, class Unit>
-INLINE void direct_unit(Tile tile, Unit unit, const Rounded::At<G>& at, Floats* sums) {
+// N rows of x over one unit of a tile row: added to their sums, VECTORS apart.
+template <class F, int N, class Unit> INLINE void direct_unit(Tile tile, Unit unit, const Rounded& x, int64_t here, Floats* sums) {
+    const auto place = [&](int n) ALWAYS { return here + n / GROUP * UNITS * GROUP + n % GROUP; };  // of the nth row from here on
     each<F::scales>([&](auto part) ALWAYS {
         Ints dot[N] = {};
         const auto step = [&](auto p) ALWAYS {
             const Ints level = kept(F::pair(tile, unit, p));
-            each<N>([&](auto n) ALWAYS { add_pairs(dot[n], level, at.pair(n, p)); });
+            each<N>([&](auto n) ALWAYS { add_pairs(dot[n], level, spread(x.pairs[place(n) * PAIRS + p])); });
         };
         constexpr int count = PAIRS / F::scales;
         if constexpr (N == 1 || (N == 8 && F::units == 1)) each<count>([&](auto p) ALWAYS { step(std::integral_constant<int, part * count + p>{}); });
         else for (int p = part * count; p < (part + 1) * count; p += 2) step(p), step(p + 1);
         const Floats scale = F::scale(tile, unit, part);
-        each<N>([&](auto n) ALWAYS { sums[n * VECTORS] += from_ints(dot[n]) * (scale * at.scale(n)); });
+        each<N>([&](auto n) ALWAYS { sums[n * VECTORS] += from_ints(dot[n]) * (scale * x.scales[place(n)]); });
     });
     if (!F::minima) return;
     const Floats minimum = F::minimum(tile, unit);
-    each<N>([&](auto n) ALWAYS { sums[n * VECTORS] += minimum * at.sum(n); });
+    each<N>([&](auto n) ALWAYS { sums[n * VECTORS] += minimum * x.sums[place(n)]; });
 }
-template <class F, int N, int G> void direct(Tile tile, const Rounded& x, int64_t number, Floats* sums) {
-    sums += number * G * VECTORS;
+template <class F, int N> void direct(Tile tile, const Rounded& x, int64_t number, Floats* sums) {
+    sums += number * GROUP * VECTORS;
     for (int64_t b = 0; b < x.blocks; b += F::units, tile += F::tile) {
         for (int ahead = 0; ahead < F::tile; ahead += 64) __builtin_prefetch(tile + AHEAD + ahead);
-        const auto one = [&](auto unit) ALWAYS { direct_unit<F, N, G>(tile, unit, x.at<G>(number, b + unit), sums); };
+        const auto one = [&](auto unit) ALWAYS { direct_unit<F, N>(tile, unit, x, x.place(number, b + unit), sums); };
         if constexpr (N == 1) each<F::units>(one);
         else for (int unit = 0; unit < F::units; ++unit) one(unit);
     }
@@ -56,22 +56,17 @@ template <class F> void take_apart(Tile tile, int units, int v, Panel& panel) {
 template <int SCALES, bool MINIMA>
 void pass(const Panel& panel, int units, const Rounded& x, int64_t number, int64_t from, Floats* sums) {
     for (int u = 0; u < units; ++u) {
-        const auto at = x.at<GROUP>(number, from + u);
+        const int64_t here = x.place(number, from + u);
         each<SCALES>([&](auto part) ALWAYS {
             Ints dot[GROUP][VECTORS] = {};
-            for (int p = part * PAIRS / SCALES; p < (part + 1) * PAIRS / SCALES; ++p) {
-                Ints level[VECTORS];
-                each<VECTORS>([&](auto v) ALWAYS { level[v] = kept(panel.levels[u * PAIRS + p][v]); });
-                each<GROUP>([&](auto n) ALWAYS {
-                    const Ints two = at.pair(n, p);
-                    each<VECTORS>([&](auto v) ALWAYS { add_pairs(dot[n][v], level[v], two); });
-                });
-            }
+            const int first = part * PAIRS / SCALES;
+            const auto lines = reinterpret_cast<const int32_t*>(panel.levels[u * PAIRS + first]);
+            multiply(&x.pairs[here * PAIRS + first], PAIRS, lines, WIDTH, PAIRS / SCALES, dot);
             each<GROUP>([&](auto n) ALWAYS {
                 each<VECTORS>([&](auto v) ALWAYS {
                     Floats& total = sums[n * VECTORS + v];
-                    total += from_ints(dot[n][v]) * (panel.scales[u * SCALES + part][v] * at.scale(n));
-                    if (MINIMA) total += panel.minima[u][v] * at.sum(n);
+                    total += from_ints(dot[n][v]) * (panel.scales[u * SCALES + part][v] * x.scales[here + n]);
+                    if (MINIMA) total += panel.minima[u][v] * x.sums[here + n];
                 });
             });
         });
@@ -82,40 +77,37 @@ void pass(const Panel& panel, int units, const Rounded& x, int64_t number, int64
 template <class F> void outputs_of(Tile tiles, int64_t first, int64_t end, const Rounded& x, const Out& out) {
     static thread_local Panel panel;
     static thread_local std::vector<Floats> held;
-    held.assign(x.groups * x.group * VECTORS, Floats{});
+    held.assign(x.groups * GROUP * VECTORS, Floats{});
     Floats* sums = held.data();
     const int64_t tile_row = x.blocks / F::units * F::tile;
     const int vectors = first + LANES < end ? 2 : 1;
     tiles += first / LANES * tile_row;
     for (int v = 0; x.rows <= FEW && v < vectors; ++v, tiles += tile_row) {
         int64_t number = 0;
-        if (x.group == 1) direct<F, 1, 1>(tiles, x, 0, sums + v);
-        else for (; number + 2 <= x.groups; number += 2) direct<F, 8, GROUP>(tiles, x, number, sums + v);
-        if (x.group == GROUP && number < x.groups) direct<F, 4, GROUP>(tiles, x, number, sums + v);
+        for (; number + 2 <= x.groups; number += 2) direct<F, 8>(tiles, x, number, sums + v);
+        if (number < x.groups) (x.rows == number * GROUP + 1 ? direct<F, 1> : direct<F, 4>)(tiles, x, number, sums + v);
     }
     for (int64_t from = 0; x.rows > FEW && from < x.blocks; from += UNITS) {
         const int units = static_cast<int>(std::min<int64_t>(UNITS, x.blocks - from));
         for (int v = 0; v < vectors; ++v) take_apart<F>(tiles + v * tile_row + from / F::units * F::tile, units, v, panel);
         for (int64_t n = 0; n < x.groups; ++n) pass<F::scales, F::minima>(panel, units, x, n, from, sums + n * GROUP * VECTORS);
     }
-    for (int64_t n = 0; n < x.rows; ++n) out.put(n, first, end, reinterpret_cast<float*>(sums + n * VECTORS));
+    for (int64_t n = 0; n < x.rows; ++n) out.put(n, first, end - first, reinterpret_cast<float*>(sums + n * VECTORS));
 }
 
 // The same for a plain matrix, a row of which is read once for every N rows of x.
 template <class Number, int N>
 void dots(const Number* weights, int64_t o, const Rounded& x, int64_t row, const Out& out) {
     Floats sums[2][N] = {};
-    int64_t i = 0;
-    for (; i + 2 * LANES <= x.inputs; i += 2 * LANES) {
+    for (int64_t i = 0; i < x.inputs; i += 2 * LANES) {
         each<2>([&](auto half) ALWAYS {
             const Floats weight = wide_lanes(weights + i + half * LANES);
             each<N>([&](auto n) ALWAYS { sums[half][n] += weight * load<Floats>(x.plain(row + n) + i + half * LANES); });
         });
     }
     for (int n = 0; n < N; ++n) {
-        float total = sum_of(sums[0][n] + sums[1][n]);
-        for (int64_t j = i; j < x.inputs; ++j) total += wide(weights[j]) * x.plain(row + n)[j];
-        out.put(row + n, o, o + 1, &total);
+        const float total = sum_of(sums[0][n] + sums[1][n]);
+        out.put(row + n, o, 1, &total);
     }
 }
 template <class Number>
@@ -128,27 +120,10 @@ void plain_outputs_of(const uint8_t* matrix, int64_t first, int64_t end, const R
     }
 }
 
-// One row of tiles of a matrix. Lanes beyond its last row hold that again.
-template <class F> void tiled(const uint8_t* data, int64_t rows, int64_t inputs, int64_t row, uint8_t* out) {
-    const int64_t blocks = inputs / BLOCK / F::units;
-    out += row * blocks * F::tile;
-    for (int64_t b = 0; b < blocks; ++b, out += F::tile) {
-        for (int lane = 0; lane < LANES; ++lane) {
-            const uint8_t* block = data + (std::min<int64_t>(row * LANES + lane, rows - 1) * blocks + b) * F::size;
-            for (int h = 0; h < F::halves; ++h) std::memcpy(out + (h * LANES + lane) * 2, block + F::first_half + h * 2, 2);
-            uint8_t* words = out + F::halves * LANES * 2 + lane * 4;
-            for (int w = 0; w < F::words; ++w) std::memcpy(words + w * LANES * 4, block + F::first_word + w * 4, 4);
-        }
-    }
-}
-
-struct Kind {
-    void (*product)(const uint8_t*, int64_t, int64_t, const Rounded&, const Out&);
-    void (*tile)(const uint8_t*, int64_t, int64_t, int64_t, uint8_t*);
-};
-template <class F> constexpr Kind packed = {outputs_of<F>, tiled<F>};
-constexpr Kind KINDS[] = {packed<Q4_0>, packed<Q4_1>, packed<Q5_0>, packed<Q5_1>, packed<Q8_0>, packed<Q4_K>, packed<Q5_K>,
-                          packed<Q6_K>, {plain_outputs_of<Bfloat>, nullptr}, {plain_outputs_of<Half>, nullptr}};
+using Product = void (*)(const uint8_t*, int64_t, int64_t, const Rounded&, const Out&);
+constexpr Product PRODUCTS[] = {outputs_of<Q4_0>, outputs_of<Q4_1>, outputs_of<Q5_0>, outputs_of<Q5_1>, outputs_of<Q8_0>,
+                                outputs_of<Q4_K>, outputs_of<Q5_K>, outputs_of<Q6_K>, plain_outputs_of<Bfloat>, plain_outputs_of<Half>};
+constexpr int PACKED = 8;  // of these, the first
 
 struct Matrix {
     const uint8_t* data;  // tiles, or plain numbers
@@ -159,41 +134,34 @@ struct Matrix {
 // How many rows of a matrix a tile holds.
 EXPORT int girih_lanes() { return LANES; }
 
-EXPORT void girih_tile(int format, const uint8_t* data, int64_t rows, int64_t inputs, uint8_t* out, int threads) {
-#pragma omp parallel for num_threads(threads)
-    for (int64_t t = 0; t < (rows + LANES - 1) / LANES; ++t) KINDS[format].tile(data, rows, inputs, t, out);
-}
-
-// Several matrices of as many inputs times the same rows, plus a bias [sum of outputs] and onto rows like the result
+// Several matrices of as many inputs, a multiple of BLOCK, times the same rows, plus a bias [sum of outputs] and onto rows like the result
 // (both may be null): out [rows, sum of outputs], float32.
 EXPORT void girih_products(const Matrix* matrices, int64_t count, const Before* before, const float* x, int64_t x_stride,
                                int64_t rows, int64_t inputs, const float* bias, const float* onto, float* out, int threads) {
     bool plain = false, packed = false;
     int64_t panels = 0, outputs = 0;
     for (const Matrix* m = matrices; m < matrices + count; ++m) {
-        (KINDS[m->format].tile ? packed : plain) = true;
+        (m->format < PACKED ? packed : plain) = true;
         panels += (m->outputs + WIDTH - 1) / WIDTH, outputs += m->outputs;
     }
     static thread_local Rounded held;
     Rounded& rounded = held;  // of this thread, in the others too
     rounded.resize(rows, inputs, plain, packed);
     if (rounded.groups == 1) rounded.take(*before, x, x_stride, 0);
-    const auto one = [&](int64_t panel) {
-        int64_t column = 0;
-        const Matrix* matrix = matrices;
-        for (int64_t own; own = (matrix->outputs + WIDTH - 1) / WIDTH, panel >= own; ++matrix) panel -= own, column += matrix->outputs;
-        const int64_t first = panel * WIDTH, end = std::min(matrix->outputs, first + WIDTH);
-        KINDS[matrix->format].product(matrix->data, first, end, rounded, {bias, onto, out, column, outputs});
-    };
     // Of few rows of x the bound is the memory, of which each thread then reads one stretch.
     const int64_t stretch = rows > FEW ? 1 : (panels + threads - 1) / threads;
 #pragma omp parallel num_threads(threads)
     {
-        if (rounded.groups > 1) {
+        if (rounded.groups > 1)
 #pragma omp for schedule(static)
             for (int64_t number = 0; number < rounded.groups; ++number) rounded.take(*before, x, x_stride, number);
-        }
 #pragma omp for schedule(dynamic, stretch)
-        for (int64_t panel = 0; panel < panels; ++panel) one(panel);
+        for (int64_t number = 0; number < panels; ++number) {
+            int64_t column = 0, panel = number;
+            const Matrix* matrix = matrices;
+            for (int64_t own; own = (matrix->outputs + WIDTH - 1) / WIDTH, panel >= own; ++matrix) panel -= own, column += matrix->outputs;
+            const int64_t first = panel * WIDTH, end = std::min(matrix->outputs, first + WIDTH);
+            PRODUCTS[matrix->format](matrix->data, first, end, rounded, {bias, onto, out, column, outputs});
+        }
     }
 }

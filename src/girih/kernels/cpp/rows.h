@@ -7,14 +7,9 @@ struct Out {
     const float *bias, *onto;
     float* values;
     int64_t column, stride;
-    void put(int64_t row, int64_t first, int64_t end, const float* sums) const {
-        const int64_t at = row * stride + column + first, count = end - first, whole = count / LANES * LANES;
-        for (int64_t i = 0; i < whole; i += LANES) {
-            Floats sum = load<Floats>(sums + i);
-            if (bias) sum += load<Floats>(bias + column + first + i);
-            store(values + at + i, onto ? sum + load<Floats>(onto + at + i) : sum);
-        }
-        for (int64_t i = whole; i < count; ++i) values[at + i] = sums[i] + (bias ? bias[column + first + i] : 0) + (onto ? onto[at + i] : 0);
+    void put(int64_t row, int64_t first, int64_t count, const float* sums) const {
+        const int64_t at = row * stride + column + first;
+        for (int64_t i = 0; i < count; ++i) values[at + i] = sums[i] + (bias ? bias[column + first + i] : 0) + (onto ? onto[at + i] : 0);
     }
 };
 
@@ -57,84 +52,57 @@ inline void prepare(const Before& before, const float* x, int64_t count, float* 
     if (before.kind == 0) return void(std::memcpy(out, x, count * sizeof(float)));
     if (before.kind <= 2) return normed(x, count, before.kind == 2, before.weight, before.bias, before.eps, out);
     for (int64_t i = 0; i < count; i += LANES) {
-        const int64_t here = std::min<int64_t>(LANES, count - i) * sizeof(float);
-        Floats value = {}, up = spread(1.0f);
-        std::memcpy(&value, x + i, here);
-        if (before.gated) std::memcpy(&up, x + count + i, here);
-        value = activated(before.kind, value) * up;
-        std::memcpy(out + i, &value, here);
+        const Floats value = activated(before.kind, load<Floats>(x + i));
+        store(out + i, before.gated ? value * load<Floats>(x + count + i) : value);
     }
 }
 
-constexpr int GROUP = 4;   // rows whose levels stand side by side: read one by one, they share a cache line
+constexpr int GROUP = 4;   // rows whose blocks lie side by side
 constexpr int UNITS = 16;  // blocks of a group that lie together, then come the same of the next group
 
 // Rows of x, as they are and in blocks of sixteen-bit integers in the order of the levels' pairs.
 struct Rounded {
-    int64_t rows, inputs, blocks, group, groups;
+    int64_t rows, inputs, blocks, groups;
     bool keep, round;
     std::vector<float> values, scales, sums;
     std::vector<int32_t> pairs;
 
     void resize(int64_t new_rows, int64_t new_inputs, bool plain, bool packed) {
-        rows = new_rows, inputs = new_inputs, blocks = inputs / BLOCK, keep = plain, round = packed;
-        group = rows == 1 ? 1 : GROUP, groups = (rows + group - 1) / group;
-        const size_t places = round ? (blocks + UNITS - 1) / UNITS * UNITS * groups * group : 0;
+        rows = new_rows, inputs = new_inputs, blocks = inputs / BLOCK, groups = (rows + GROUP - 1) / GROUP, keep = plain, round = packed;
+        const size_t places = round ? (blocks + UNITS - 1) / UNITS * UNITS * groups * GROUP : 0;
         values.resize(keep ? rows * inputs : 0), pairs.resize(places * PAIRS), scales.resize(places), sums.resize(places);
     }
     const float* plain(int64_t row) const { return values.data() + row * inputs; }
-    int64_t place(int64_t number, int64_t b) const { return ((b / UNITS * groups + number) * UNITS + b % UNITS) * group; }
+    int64_t place(int64_t number, int64_t b) const { return ((b / UNITS * groups + number) * UNITS + b % UNITS) * GROUP; }
 
-    // One block of a group of G rows; its nth row, or one of the groups after it.
-    template <int G>
-    struct At {
-        const int32_t* pairs;
-        const float *scales, *sums;
-        static int64_t apart(int n) { return n / G * UNITS * G; }
-        Ints pair(int n, int p) const { return spread(pairs[apart(n) * PAIRS + p * G + n % G]); }
-        float scale(int n) const { return scales[apart(n) + n % G]; }
-        float sum(int n) const { return sums[apart(n) + n % G]; }
-    };
-    template <int G> At<G> at(int64_t number, int64_t b) const {
-        const int64_t here = place(number, b);
-        return {&pairs[here * PAIRS], &scales[here], &sums[here]};
-    }
-
-    // Take in one group of rows. Those beyond the last row are zero.
+    // Take in one group of rows; where it has fewer, the rest is whatever was there.
     void take(const Before& before, const float* x, int64_t stride, int64_t number) {
         static thread_local std::vector<float> made;
         made.resize(inputs);
-        for (int64_t n = 0, row = number * group; n < group; ++n, ++row) {
+        for (int64_t n = 0, row = number * GROUP; n < GROUP && row < rows; ++n, ++row) {
             const float* from = x + row * stride;
-            if (row < rows && (keep || before.kind)) {
+            if (keep || before.kind) {
                 float* to = keep ? values.data() + row * inputs : made.data();
                 prepare(before, from, inputs, to);
                 from = to;
             }
-            for (int64_t b = 0; round && b < blocks; ++b) {
-                const int64_t here = place(number, b);
-                int32_t own[PAIRS] = {};
-                scales[here + n] = sums[here + n] = 0;
-                if (row < rows) block_of(from + b * BLOCK, own, scales[here + n], sums[here + n]);
-                for (int p = 0; p < PAIRS; ++p) pairs[here * PAIRS + p * group + n] = own[p];
-            }
+            for (int64_t b = 0; round && b < blocks; ++b) block_of(from + b * BLOCK, place(number, b) + n);
         }
     }
 
-    static void block_of(const float* from, int32_t* pairs, float& scale, float& total) {
+    void block_of(const float* from, int64_t to) {
         Floats value[BLOCK / LANES], most = {}, sum = {};
         for (int v = 0; v < BLOCK / LANES; ++v) {
             value[v] = load<Floats>(from + v * LANES);
             most = magnitude(value[v]) > most ? magnitude(value[v]) : most, sum += value[v];
         }
-        const float largest = largest_of(most), inverse = largest > 1e-30f ? 32767 / largest : 0;
-        total = sum_of(sum);
+        const float largest = largest_of(most), inverse = largest > 1e-30f ? 32767 / largest : 0, total = sum_of(sum);
         // A NaN or an infinity must reach the result: it is in the sum, whatever the integers are.
-        scale = std::isfinite(total) ? largest / 32767 : total - total;
+        scales[to] = std::isfinite(total) ? largest / 32767 : total - total, sums[to] = total;
         for (int v = 0; v < BLOCK / LANES; ++v) {
             const Ints whole = bits_as<Ints>(value[v] * inverse + MAGIC) - bits_as<int32_t>(MAGIC);
             const Quads four = bits_as<Quads>(__builtin_convertvector(whole, Shorts));  // second and third change places
-            store(pairs + v * LANES / 2, (four & 0xFFFF00000000FFFF) | (four & 0xFFFF0000) << 16 | (four >> 16 & 0xFFFF0000));
+            store(&pairs[to * PAIRS + v * LANES / 2], (four & 0xFFFF00000000FFFF) | (four & 0xFFFF0000) << 16 | (four >> 16 & 0xFFFF0000));
         }
     }
 };

@@ -41,6 +41,7 @@ template <class Vector, class Place> INLINE void store(Place* to, Vector value) 
 template <class To, class From> INLINE To bits_as(From from) { return load<To>(&from); }
 INLINE Floats spread(float value) { return value - Floats{}; }
 INLINE Ints spread(int32_t value) { return value - Ints{}; }
+const Ints NUMBERS = [] { Ints out = {}; for (int i = 0; i < LANES; ++i) out[i] = i; return out; }();  // 0, 1, 2, ...
 INLINE Floats magnitude(Floats a) { return bits_as<Floats>(bits_as<Ints>(a) & 0x7FFFFFFF); }
 INLINE Floats from_ints(Ints value) { return __builtin_convertvector(value, Floats); }
 template <class Join> INLINE float joined(Floats a, Join join) {
@@ -72,24 +73,31 @@ INLINE void add_pairs(Ints& sum, Ints a, Ints b) {
     sum += ((a << 16) >> 16) * ((b << 16) >> 16) + (a >> 16) * (b >> 16);
 #endif
 }
+// The same for two bfloat16.
+INLINE void add_pairs(Floats& sum, Ints a, Ints b) {
+#if WIDE == 512 && defined(__AVX512BF16__)
+    __asm__("vdpbf16ps %2, %1, %0" : "+v"(sum) : "v"(a), "v"(b));
+#else
+    constexpr int32_t high = 0xFFFF0000;
+    sum += bits_as<Floats>(a << 16) * bits_as<Floats>(b << 16) + bits_as<Floats>(a & high) * bits_as<Floats>(b & high);
+#endif
+}
+// Rows of pairs, `row` apart, times as many lines of ACROSS vectors, `line` apart, added to the sums.
+template <int ROWS, int ACROSS, class Sum>
+INLINE void multiply(const int32_t* rows, int64_t row, const int32_t* lines, int64_t line, int count, Sum (&sums)[ROWS][ACROSS]) {
+    for (int i = 0; i < count; ++i, lines += line) {
+        Ints own[ACROSS];
+        each<ACROSS>([&](auto a) ALWAYS { own[a] = kept(load<Ints>(lines + a * LANES)); });
+        each<ROWS>([&](auto n) ALWAYS {
+            const Ints two = spread(rows[n * row + i]);
+            each<ACROSS>([&](auto a) ALWAYS { add_pairs(sums[n][a], own[a], two); });
+        });
+    }
+}
 
 // Matrices and the state hold float32 (as it is), half precision or bfloat16 (as sixteen bits).
 struct Half { uint16_t bits; };
 struct Bfloat { uint16_t bits; };
-INLINE float wide(float value) { return value; }
-INLINE float wide(Bfloat value) { return bits_as<float>(static_cast<uint32_t>(value.bits) << 16); }
-INLINE float wide(Half value) {
-#if WIDE
-    return _cvtsh_ss(value.bits);
-#else
-    // Moved into the place of a float32, the exponent is too small by 112: a product mends that, for subnormal numbers
-    // too. The largest exponent stands for infinity and NaN.
-    const uint16_t bits = value.bits;
-    float out = bits_as<float>(static_cast<uint32_t>(bits & 0x7FFF) << 13) * 0x1p112f;
-    if ((bits & 0x7C00) == 0x7C00) out = (bits & 0x3FF) ? NAN : INFINITY;
-    return bits & 0x8000 ? -out : out;
-#endif
-}
 INLINE Floats wide_lanes(const float* from) { return load<Floats>(from); }
 INLINE Floats wide_lanes(const Bfloat* from) {
     return bits_as<Floats>(__builtin_convertvector(load<Shorts>(from), Ints) << 16);
@@ -100,10 +108,14 @@ INLINE Floats wide_lanes(const Half* from) {
 #elif WIDE == 256
     return (Floats)_mm256_cvtph_ps(load<__m128i>(from));
 #else
-    Floats out;
-    for (int i = 0; i < LANES; ++i) out[i] = wide(from[i]);
-    return out;
+    typedef _Float16 Halves __attribute__((vector_size(LANES * 2)));
+    return __builtin_convertvector(load<Halves>(from), Floats);
 #endif
+}
+// Sixteen bits of each, rounded to even, a NaN perhaps to an infinity.
+INLINE void narrow_lanes(Floats value, void* to) {
+    const Ints bits = bits_as<Ints>(value);
+    store(to, __builtin_convertvector((bits + 0x7FFF + (bits >> 16 & 1)) >> 16, Shorts));
 }
 INLINE void narrow(float value, float* to) { *to = value; }
 INLINE void narrow(float value, Bfloat* to) {

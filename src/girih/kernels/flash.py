@@ -1,0 +1,50 @@
+"""Attention of many queries by the compiled library, after its numbers are put into pairs.
+
+T tokens of a sequence, N its keys, H heads, K key/value heads, D width of a head, S keys of a
+stripe, P stripes.
+"""
+
+import ctypes
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+from girih.kernels.calls import AttentionCall
+from girih.kernels.compiled import FlashC
+from girih.kernels.tape import run
+
+QUERIES, ACROSS = 4, 4
+"""Queries that pass over the keys together, and the vectors of keys that they pass at once."""
+
+
+def attended(call: AttentionCall, lanes: int) -> Tensor:
+    """Attention with bfloat16 keys and values whose width is a multiple of a stripe: [T, H, D]."""
+    queries = call.q_THD.split(list(call.counts))
+    parts = [
+        one(q_THD, k_KND, v_KND, call, ACROSS * lanes)
+        for q_THD, k_KND, v_KND in zip(queries, call.k_KND, call.v_KND, strict=True)
+    ]
+    return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+
+def one(q_THD: Tensor, k_KND: Tensor, v_KND: Tensor, call: AttentionCall, stripe: int) -> Tensor:
+    """The attention of one sequence."""
+    tokens, heads, width = q_THD.shape
+    kept, keys, _ = k_KND.shape
+    stripes, whole = -(-keys // stripe), -(-tokens // QUERIES) * QUERIES
+    # What stands behind the last query and the last key must be some number.
+    q_HTD = torch.zeros(heads, whole, width, dtype=torch.bfloat16)
+    q_HTD[:, :tokens] = q_THD.transpose(0, 1)
+    k_KND, v_KND = (pad(x, (0, 0, 0, stripes * stripe - keys)) for x in (k_KND, v_KND))
+    k_pairs = k_KND.view(torch.int32).unflatten(1, (stripes, stripe)).transpose(2, 3).contiguous()
+    v_pairs = v_KND.unflatten(1, (stripes * stripe // 2, 2)).transpose(2, 3).contiguous()
+    out_THD = torch.empty(whole, heads, width)
+    of = FlashC(
+        *(x.data_ptr() for x in (q_HTD, k_pairs, v_pairs, out_THD)),
+        *(call.scale, heads, heads // kept, width, whole, stripes),
+        *((keys - tokens + 1, 1) if call.causal else (keys, 0)),
+    )
+    memory = (of, q_HTD, k_pairs, v_pairs, out_THD)
+    run("girih_flash", (ctypes.addressof(of), torch.get_num_threads()), memory)
+    return out_THD[:tokens]

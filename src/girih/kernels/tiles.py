@@ -1,0 +1,40 @@
+"""Blocks in the order in which the compiled products read them: the same bytes, tile by tile.
+
+A tile is what as many rows as a vector has lanes have at one place: first their half-precision
+numbers, then their words of four bytes, each side by side. The last rows are filled up with the
+last one. L lanes, B blocks of a row.
+"""
+
+import torch
+from torch import Tensor
+
+from girih.kernels.packed import Packed
+
+PARTS = {
+    # half-precision numbers of a block, the byte of the first; words, the byte of the first
+    "Q4_0": (1, 0, 4, 2),
+    "Q4_1": (2, 0, 4, 4),
+    "Q5_0": (1, 0, 5, 2),
+    "Q5_1": (2, 0, 5, 4),
+    "Q8_0": (1, 0, 8, 2),
+    "Q4_K": (2, 0, 35, 4),
+    "Q5_K": (2, 0, 43, 4),
+    "Q6_K": (1, 208, 52, 0),
+}
+"""Layouts: ggml-common.h of ggml."""
+
+
+def tiled(packed: Packed, lanes: int) -> Tensor:
+    """The blocks of a matrix as tiles [rows / L, B, bytes of a block * L], uint8."""
+    halves, half_at, words, word_at = PARTS[packed.format]
+    size, blocks = 2 * halves + 4 * words, packed.data.contiguous()
+    if over := -len(blocks) % lanes:
+        blocks = torch.cat([blocks, blocks[-1:].expand(over, -1)])
+    # No block is a whole number of words, but each is one of halves.
+    numbers = blocks.view(torch.int16).view(len(blocks) // lanes, lanes, -1, size // 2)
+    out = torch.empty(*numbers.shape[::2], size // 2 * lanes, dtype=torch.int16)
+    first = numbers[..., half_at // 2 :][..., :halves].permute(0, 2, 3, 1)
+    second = numbers[..., word_at // 2 :][..., : 2 * words].unflatten(-1, (words, 2))
+    out[..., : halves * lanes].unflatten(-1, (halves, lanes)).copy_(first)
+    out[..., halves * lanes :].unflatten(-1, (words, lanes, 2)).copy_(second.permute(0, 2, 3, 1, 4))
+    return out.view(torch.uint8)
