@@ -85,7 +85,7 @@ def wanted(call):
     """The products in float64, and for each what its rounding may be measured by.
 
     That is the sum of magnitudes that are added up. Those of a row that meets blocks are the
-    largest of 32 neighbours, which are rounded alike; those behind a gate are at least its inputs'.
+    largest of 512 neighbours, rounded alike; those behind a gate are at least its inputs'.
     """
     rows, weights = call.rows, call.matrices.weights
     x_TI = reference.prepared(Rows(rows.x_TI.double(), rows.before, torch.float64))
@@ -107,9 +107,9 @@ def wanted(call):
 
 
 def alike(x_TI):
-    """Every value the largest of the 32 that it is one of."""
-    cut = x_TI.unflatten(1, (-1, 32))
-    return cut.amax(-1, keepdim=True).expand_as(cut).flatten(1)
+    """Every value the largest of the 512 that it is one of."""
+    parts = x_TI.split(512, dim=1)
+    return torch.cat([part.amax(-1, keepdim=True).expand_as(part) for part in parts], 1)
 
 
 def gap(out, call):
@@ -225,7 +225,7 @@ def exactly(call):
         k_KND=wide[0],
         v_KND=wide[1],
         counts=call.counts,
-        causal=True,
+        causal=call.causal,
         scale=call.scale,
     )
     return reference.attention(asked)

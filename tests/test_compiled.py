@@ -27,8 +27,9 @@ from calls import (
 )
 from command import ENV, ROOT
 from girih.engine.replay import Replay, replayed
-from girih.kernels import compiled, native, tape
+from girih.kernels import compiled, flash, native, tape
 from girih.state.step import step_of
+from test_flash import CLOSE, many
 
 SLOWER = {"without AVX-512": ("-mno-avx512f",), "without AVX2": ("-mno-avx",)}
 
@@ -56,6 +57,11 @@ def results():
             call, _ = attending(shape, (1, 300, 700, 256), dtype)
             out["attention", shape, dtype] = native.attention(call)
             same(out["attention", shape, dtype], exactly(call))
+    lanes = native.library().girih_lanes()
+    for causal in (True, False):
+        call = many((4, 2, 128), ([33, 2], [100, 0]), causal)
+        out["flash", causal] = flash.attended(call, lanes)
+        same(out["flash", causal], exactly(call), CLOSE)
     return out
 
 

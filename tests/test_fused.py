@@ -192,7 +192,7 @@ def test_which_backend_attends():
     assert told("attention", call) == (native, [])
     assert choose("attention", call, exact=True)[0] is reference
     call.counts = (2,)
-    assert told("attention", call) == (pytorch, ["it attends with one query of each sequence"])
+    assert told("attention", call) == (pytorch, ["its keys are bfloat16, not float32"])
     call.counts = (1, 1)
     call.q_THD.requires_grad_()
     assert told("attention", call) == (pytorch, ["it has no gradients"])

@@ -95,7 +95,7 @@ def test_refusals_are_told_in_words():
     backend, refusals = choose("attention", asked, exact=False)
     assert backend is reference
     assert [(r.backend, r.reason) for r in refusals] == [
-        ("native", "the state is not one block of memory"),
+        ("native", "its keys are bfloat16, not float64"),
         ("pytorch", "float64 is not one of its fused dtypes"),
     ]
     exact = choose("attention", call(SHAPES[1], 1), exact=True)

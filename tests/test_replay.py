@@ -16,19 +16,29 @@ from girih.plan import Plan
 from girih.spec import MLP, Attention, LayerNorm, Rope
 from girih.state.dense import DenseRoom, DenseState
 from girih.state.step import step_of
-from specs import GATED, NORM, decoder
+from specs import NORM, decoder
 
 WIDE = Attention(
     heads=4, kv_heads=2, head_dim=16, position=Rope(width=16, theta=100.0), biases=("q", "v", "o")
 )
 """Heads as wide as the compiled attention wants them."""
+
+
+def widened(spec):
+    """The same with a stream of whole blocks."""
+    return replace(spec, stacks=(replace(spec.stacks[0], dim=32),))
+
+
+GATED = MLP(hidden=64, activation="silu")
 CASES = {
-    "gated": decoder(WIDE, GATED),
-    "head norms": decoder(replace(WIDE, head_norm=NORM)),
-    "plain mlp, layer norm": decoder(
-        replace(WIDE, position=None),
-        MLP(hidden=40, activation="gelu", gated=False, biased=True),
-        LayerNorm(eps=1e-5),
+    "gated": widened(decoder(WIDE, GATED)),
+    "head norms": widened(decoder(replace(WIDE, head_norm=NORM), GATED)),
+    "plain mlp, layer norm": widened(
+        decoder(
+            replace(WIDE, position=None),
+            MLP(hidden=96, activation="gelu", gated=False, biased=True),
+            LayerNorm(eps=1e-5),
+        )
     ),
 }
 STEPS = [[5, 6, 7], [8, 9, 10], [11, 12, 13], [14, 15, 16]]
@@ -86,7 +96,7 @@ def test_what_the_tape_does_not_have_is_not_replayed(monkeypatch):
         for _ in range(3):
             assert replay([5]).isfinite().all()
     assert replay.tape is None
-    posted = model_of(decoder(WIDE, post=NORM))
+    posted = model_of(widened(decoder(WIDE, GATED, post=NORM)))
     with torch.inference_mode():
         replay = Replay(replayed(posted.module), started(posted), [0])
         replay([5])

@@ -1,6 +1,7 @@
 """Products, appends and attention compiled for this processor.
 
-Rows are rounded to sixteen bits in blocks of 32, so that a product of blocks is one of integers.
+Rows are rounded to sixteen bits, 512 values to a scale, so that a product of blocks is one of
+integers.
 T rows, O out, I in, H heads, K key/value heads, D width of a head.
 """
 
@@ -15,24 +16,20 @@ from girih.kernels.calls import (
     AppendCall,
     AttentionCall,
     Gate,
-    Heads,
     LinearCall,
     Matrices,
     Norm,
-    Room,
-    Rows,
 )
-from girih.kernels.compiled import HeadsC, MatrixC, PreparationC, RoomC, library
+from girih.kernels.compiled import MatrixC, library
 from girih.kernels.packed import Packed
+from girih.kernels.records import STORED, before, heads_of, room_of
 from girih.kernels.tape import run
 from girih.kernels.tiles import PARTS, tiled
 
 BLOCKS = tuple(PARTS)
 PLAIN = {torch.bfloat16: len(BLOCKS), torch.float16: len(BLOCKS) + 1}
 BLOCK = 32
-BEFORE = {"rms": 1, "layer": 2, "silu": 3, "gelu": 4, "gelu_tanh": 5, "relu": 6}
-STORED = {torch.float32: 0, torch.bfloat16: 1}
-"""What the library calls each format, each preparation of rows, each dtype of a state."""
+"""What the library calls each format."""
 
 WIDE = 16
 """Lanes of the vectors with which many queries attend faster than by PyTorch."""
@@ -210,54 +207,6 @@ def linear(call: LinearCall) -> Tensor:
 def whole(tensor: Tensor) -> Tensor:
     """A tensor in one piece: itself, or else a copy."""
     return tensor if tensor.is_contiguous() else tensor.contiguous()
-
-
-def before(rows: Rows) -> int:
-    """Where it says what is done to rows before their product."""
-    asked = NOTHING if rows.before is None else rows.before
-    if asked.prepared is None:
-        if isinstance(asked, Gate):
-            held: list[Tensor] = []
-            made = PreparationC(BEFORE.get(asked.activation, 0), asked.gated, None, None, 0.0)
-        else:
-            held = [
-                v.detach().float().contiguous()
-                for v in (asked.weight_I, asked.bias_I)
-                if v is not None
-            ]
-            places = [v.data_ptr() for v in held]
-            made = PreparationC(
-                BEFORE[asked.kind], 0, *places, *[None] * (2 - len(places)), asked.eps
-            )
-        asked.prepared = (ctypes.addressof(made), made, held)
-    return asked.prepared[0]  # type: ignore[no-any-return]
-
-
-NOTHING = Gate(activation="none", gated=False)
-
-
-def heads_of(heads: Heads) -> int:
-    """Where it says how rows fall into heads."""
-    if heads.prepared is None:
-        norms = [
-            n.weight_I.detach().float().contiguous() if n else None
-            for n in (heads.query_norm, heads.key_norm)
-        ]
-        places = [None if norm is None else norm.data_ptr() for norm in norms]
-        eps = heads.query_norm.eps if heads.query_norm else 0.0
-        made = HeadsC(heads.query, heads.kept, heads.width, heads.rotary, *places, eps)
-        heads.prepared = (ctypes.addressof(made), made, norms)
-    return heads.prepared[0]  # type: ignore[no-any-return]
-
-
-def room_of(room: Room) -> int:
-    """Where it says how a state lies in memory."""
-    if room.prepared is None:
-        keys, values = room.keys, room.values
-        sequence, head, *_ = keys.stride()
-        made = RoomC(keys.data_ptr(), values.data_ptr(), STORED[keys.dtype], sequence, head)
-        room.prepared = (ctypes.addressof(made), made)
-    return room.prepared[0]  # type: ignore[no-any-return]
 
 
 def append(call: AppendCall) -> tuple[Tensor, Sequence[Tensor], Sequence[Tensor]]:

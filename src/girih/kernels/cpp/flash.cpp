@@ -38,9 +38,7 @@ INLINE void weigh(const Flash& of, const int32_t* query, const int32_t* key, int
 INLINE void mix(const int32_t* value, int64_t width, const int32_t (*weights)[STRIPE / 2], const float* rest, Floats* mixed) {
     Floats sums[QUERIES][ACROSS] = {};
     multiply(weights[0], STRIPE / 2, value, width, STRIPE / 2, sums);
-    each<QUERIES>([&](auto n) ALWAYS {
-        each<ACROSS>([&](auto a) ALWAYS { mixed[n * ACROSS + a] = mixed[n * ACROSS + a] * rest[n] + sums[n][a]; });
-    });
+    each_pair<QUERIES, ACROSS>([&](auto n, auto a) ALWAYS { mixed[n * ACROSS + a] = mixed[n * ACROSS + a] * rest[n] + sums[n][a]; });
 }
 
 // QUERIES of one head from a token on.

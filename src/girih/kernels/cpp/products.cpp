@@ -1,6 +1,6 @@
 // Products of rows with matrices that stay in their blocks: out = x * transpose(matrix).
 //
-// Rows of x are rounded to sixteen bits in blocks of 32, each with a scale of its own, so that a product of blocks is
+// Rows of x are rounded to sixteen bits, a scale for every UNITS blocks of 32, so that a product of blocks is
 // one of integers, times the scales. (Eight bits would be no faster, and their rounding shows in the text.) Few rows of
 // x read the tiles as they are; for many, some tiles at a time are taken apart into a panel that stays in the cache.
 #include "rows.h"
@@ -12,6 +12,7 @@ constexpr int FEW = 16;                              // rows of x up to which no
 // N rows of x over one unit of a tile row: added to their sums, VECTORS apart.
 template <class F, int N, class Unit> INLINE void direct_unit(Tile tile, Unit unit, const Rounded& x, int64_t here, Floats* sums) {
     const auto place = [&](int n) ALWAYS { return here + n / GROUP * UNITS * GROUP + n % GROUP; };  // of the nth row from here on
+    Floats own[N] = {};
     each<F::scales>([&](auto part) ALWAYS {
         Ints dot[N] = {};
         const auto step = [&](auto p) ALWAYS {
@@ -19,14 +20,15 @@ template <class F, int N, class Unit> INLINE void direct_unit(Tile tile, Unit un
             each<N>([&](auto n) ALWAYS { add_pairs(dot[n], level, spread(x.pairs[place(n) * PAIRS + p])); });
         };
         constexpr int count = PAIRS / F::scales;
-        if constexpr (N == 1 || (N == 8 && F::units == 1)) each<count>([&](auto p) ALWAYS { step(std::integral_constant<int, part * count + p>{}); });
-        else for (int p = part * count; p < (part + 1) * count; p += 2) step(p), step(p + 1);
+        each<count>([&](auto p) ALWAYS { step(std::integral_constant<int, part * count + p>{}); });
         const Floats scale = F::scale(tile, unit, part);
-        each<N>([&](auto n) ALWAYS { sums[n * VECTORS] += from_ints(dot[n]) * (scale * x.scales[place(n)]); });
+        each<N>([&](auto n) ALWAYS { own[n] += from_ints(dot[n]) * scale; });
     });
-    if (!F::minima) return;
-    const Floats minimum = F::minimum(tile, unit);
-    each<N>([&](auto n) ALWAYS { sums[n * VECTORS] += minimum * x.sums[place(n)]; });
+    const Floats minimum = F::minima ? F::minimum(tile, unit) : Floats{};
+    each<N>([&](auto n) ALWAYS {
+        const Floats all = F::minima ? own[n] + minimum * x.sums[place(n)] : own[n];
+        sums[n * VECTORS] += all * x.scales[here / (UNITS * GROUP) * GROUP + n];
+    });
 }
 template <class F, int N> void direct(Tile tile, const Rounded& x, int64_t number, Floats* sums) {
     sums += number * GROUP * VECTORS;
@@ -39,13 +41,13 @@ template <class F, int N> void direct(Tile tile, const Rounded& x, int64_t numbe
 }
 
 struct Panel {
-    Ints levels[UNITS * PAIRS][VECTORS];
+    int32_t levels[UNITS * PAIRS][VECTORS][LANES];
     Floats scales[UNITS * 2][VECTORS], minima[UNITS][VECTORS];
 };
 template <class F> void take_apart(Tile tile, int units, int v, Panel& panel) {
     for (int u = 0; u < units; tile += F::tile) {
         for (int unit = 0; unit < F::units; ++unit, ++u) {
-            for (int p = 0; p < PAIRS; ++p) panel.levels[u * PAIRS + p][v] = F::pair(tile, unit, p);
+            for (int p = 0; p < PAIRS; ++p) store(panel.levels[u * PAIRS + p][v], F::pair(tile, unit, p));
             for (int s = 0; s < F::scales; ++s) panel.scales[u * F::scales + s][v] = F::scale(tile, unit, s);
             if (F::minima) panel.minima[u][v] = F::minimum(tile, unit);
         }
@@ -55,22 +57,19 @@ template <class F> void take_apart(Tile tile, int units, int v, Panel& panel) {
 // the registers are for the integers.)
 template <int SCALES, bool MINIMA>
 void pass(const Panel& panel, int units, const Rounded& x, int64_t number, int64_t from, Floats* sums) {
+    Floats own[GROUP][VECTORS] = {};
     for (int u = 0; u < units; ++u) {
         const int64_t here = x.place(number, from + u);
         each<SCALES>([&](auto part) ALWAYS {
             Ints dot[GROUP][VECTORS] = {};
             const int first = part * PAIRS / SCALES;
-            const auto lines = reinterpret_cast<const int32_t*>(panel.levels[u * PAIRS + first]);
-            multiply(&x.pairs[here * PAIRS + first], PAIRS, lines, WIDTH, PAIRS / SCALES, dot);
-            each<GROUP>([&](auto n) ALWAYS {
-                each<VECTORS>([&](auto v) ALWAYS {
-                    Floats& total = sums[n * VECTORS + v];
-                    total += from_ints(dot[n][v]) * (panel.scales[u * SCALES + part][v] * x.scales[here + n]);
-                    if (MINIMA) total += panel.minima[u][v] * x.sums[here + n];
-                });
-            });
+            multiply(&x.pairs[here * PAIRS + first], PAIRS, &panel.levels[u * PAIRS + first][0][0], WIDTH, PAIRS / SCALES, dot);
+            each_pair<GROUP, VECTORS>([&](auto n, auto v) ALWAYS { own[n][v] += from_ints(dot[n][v]) * panel.scales[u * SCALES + part][v]; });
         });
+        if (MINIMA) each_pair<GROUP, VECTORS>([&](auto n, auto v) ALWAYS { own[n][v] += panel.minima[u][v] * x.sums[here + n]; });
     }
+    const float* scales = &x.scales[x.place(number, from) / UNITS];
+    each_pair<GROUP, VECTORS>([&](auto n, auto v) ALWAYS { sums[n * VECTORS + v] += own[n][v] * scales[n]; });
 }
 
 // The outputs of VECTORS tile rows for all rows of x.

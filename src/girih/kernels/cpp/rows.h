@@ -70,7 +70,7 @@ struct Rounded {
     void resize(int64_t new_rows, int64_t new_inputs, bool plain, bool packed) {
         rows = new_rows, inputs = new_inputs, blocks = inputs / BLOCK, groups = (rows + GROUP - 1) / GROUP, keep = plain, round = packed;
         const size_t places = round ? (blocks + UNITS - 1) / UNITS * UNITS * groups * GROUP : 0;
-        values.resize(keep ? rows * inputs : 0), pairs.resize(places * PAIRS), scales.resize(places), sums.resize(places);
+        values.resize(keep ? rows * inputs : 0), pairs.resize(places * PAIRS), scales.resize(places / UNITS), sums.resize(places);
     }
     const float* plain(int64_t row) const { return values.data() + row * inputs; }
     int64_t place(int64_t number, int64_t b) const { return ((b / UNITS * groups + number) * UNITS + b % UNITS) * GROUP; }
@@ -80,29 +80,31 @@ struct Rounded {
         static thread_local std::vector<float> made;
         made.resize(inputs);
         for (int64_t n = 0, row = number * GROUP; n < GROUP && row < rows; ++n, ++row) {
-            const float* from = x + row * stride;
-            if (keep || before.kind) {
-                float* to = keep ? values.data() + row * inputs : made.data();
-                prepare(before, from, inputs, to);
-                from = to;
-            }
-            for (int64_t b = 0; round && b < blocks; ++b) block_of(from + b * BLOCK, place(number, b) + n);
+            float* to = keep ? values.data() + row * inputs : made.data();
+            prepare(before, x + row * stride, inputs, to);
+            for (int64_t b = 0; round && b < blocks; b += UNITS) some_of(to + b * BLOCK, std::min<int64_t>(UNITS, blocks - b), place(number, b) + n);
         }
     }
 
-    void block_of(const float* from, int64_t to) {
-        Floats value[BLOCK / LANES], most = {}, sum = {};
-        for (int v = 0; v < BLOCK / LANES; ++v) {
-            value[v] = load<Floats>(from + v * LANES);
-            most = magnitude(value[v]) > most ? magnitude(value[v]) : most, sum += value[v];
+    // Some blocks of a row share a scale.
+    void some_of(const float* from, int64_t count, int64_t to) {
+        Floats most = {}, odd = {};
+        for (int64_t i = 0; i < count * BLOCK; i += LANES) {
+            const Floats value = load<Floats>(from + i);
+            most = magnitude(value) > most ? magnitude(value) : most, odd += value - value;
         }
-        const float largest = largest_of(most), inverse = largest > 1e-30f ? 32767 / largest : 0, total = sum_of(sum);
-        // A NaN or an infinity must reach the result: it is in the sum, whatever the integers are.
-        scales[to] = std::isfinite(total) ? largest / 32767 : total - total, sums[to] = total;
-        for (int v = 0; v < BLOCK / LANES; ++v) {
-            const Ints whole = bits_as<Ints>(value[v] * inverse + MAGIC) - bits_as<int32_t>(MAGIC);
-            const Quads four = bits_as<Quads>(__builtin_convertvector(whole, Shorts));  // second and third change places
-            store(&pairs[to * PAIRS + v * LANES / 2], (four & 0xFFFF00000000FFFF) | (four & 0xFFFF0000) << 16 | (four >> 16 & 0xFFFF0000));
+        // A NaN or an infinity must reach the result: it is in the scale, whatever the integers are.
+        const float largest = largest_of(most), inverse = largest > 1e-30f ? 32767 / largest : 0;
+        scales[to / (UNITS * GROUP) * GROUP + to % GROUP] = largest / 32767 + sum_of(odd);
+        for (int64_t b = 0; b < count; ++b, from += BLOCK, to += GROUP) {
+            Ints sum = {};
+            for (int v = 0; v < BLOCK / LANES; ++v) {
+                const Ints whole = bits_as<Ints>(load<Floats>(from + v * LANES) * inverse + MAGIC) - bits_as<int32_t>(MAGIC);
+                const Quads four = bits_as<Quads>(__builtin_convertvector(whole, Shorts));  // second and third change places
+                store(&pairs[to * PAIRS + v * LANES / 2], (four & 0xFFFF00000000FFFF) | (four & 0xFFFF0000) << 16 | (four >> 16 & 0xFFFF0000));
+                sum += whole;
+            }
+            sums[to] = sum_of(from_ints(sum));
         }
     }
 };

@@ -31,6 +31,9 @@ typedef uint64_t Quads __attribute__((vector_size(LANES * 2)));
 template <class Step, int... I>
 INLINE void each_of(Step&& step, std::integer_sequence<int, I...>) { (step(std::integral_constant<int, I>{}), ...); }
 template <int N, class Step> INLINE void each(Step&& step) { each_of(step, std::make_integer_sequence<int, N>{}); }
+template <int N, int M, class Step> INLINE void each_pair(Step&& step) {
+    each<N>([&](auto n) ALWAYS { each<M>([&](auto m) ALWAYS { step(n, m); }); });
+}
 
 template <class Vector, class Place> INLINE Vector load(const Place* from) {
     Vector out;
@@ -88,10 +91,7 @@ INLINE void multiply(const int32_t* rows, int64_t row, const int32_t* lines, int
     for (int i = 0; i < count; ++i, lines += line) {
         Ints own[ACROSS];
         each<ACROSS>([&](auto a) ALWAYS { own[a] = kept(load<Ints>(lines + a * LANES)); });
-        each<ROWS>([&](auto n) ALWAYS {
-            const Ints two = spread(rows[n * row + i]);
-            each<ACROSS>([&](auto a) ALWAYS { add_pairs(sums[n][a], own[a], two); });
-        });
+        each_pair<ROWS, ACROSS>([&](auto n, auto a) ALWAYS { add_pairs(sums[n][a], own[a], spread(rows[n * row + i])); });
     }
 }
 
