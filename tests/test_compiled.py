@@ -81,7 +81,9 @@ def test_other_processors_get_the_same(path, usual, tmp_path, monkeypatch):
     assert found.keys() == usual.keys()
     for name, right in usual.items():
         ours, right = found[name].double().nan_to_num(9), right.double().nan_to_num(9)
-        most = 2**-7 if "state" in name and torch.bfloat16 in name else 2e-5
+        # Weights are rounded to bfloat16, each by the largest score so far: of another stripe.
+        most = 2**-9 if "flash" in name else 2e-5
+        most = 2**-7 if "state" in name and torch.bfloat16 in name else most
         assert float((ours - right).abs().max() / right.abs().max()) < most, name
 
 
