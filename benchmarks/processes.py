@@ -175,6 +175,7 @@ def until_shown(command: list[str]) -> float:
         assert child.stdout is not None
         first = child.stdout.read(1)
         taken = time.perf_counter() - started
+        child.stdout.read()  # a pipe closed too early would be an error of the child
     if not first or child.returncode != 0:
         raise Failed(f"girih printed nothing: exit code {child.returncode}")
     return taken

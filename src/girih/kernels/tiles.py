@@ -22,6 +22,8 @@ PARTS = {
     "Q6_K": (1, 208, 52, 0),
 }
 """Layouts: ggml-common.h of ggml."""
+ORDER = {"Q6_K": (*range(48, 52), *range(32, 40), *range(16), *range(40, 48), *range(16, 32))}
+"""The words of a block where they are not used in the order of the file: memory is read in turn."""
 
 
 def tiled(packed: Packed, lanes: int) -> Tensor:
@@ -35,6 +37,8 @@ def tiled(packed: Packed, lanes: int) -> Tensor:
     out = torch.empty(*numbers.shape[::2], size // 2 * lanes, dtype=torch.int16)
     first = numbers[..., half_at // 2 :][..., :halves].permute(0, 2, 3, 1)
     second = numbers[..., word_at // 2 :][..., : 2 * words].unflatten(-1, (words, 2))
+    if packed.format in ORDER:
+        second = second[..., ORDER[packed.format], :]
     out[..., : halves * lanes].unflatten(-1, (halves, lanes)).copy_(first)
     out[..., halves * lanes :].unflatten(-1, (words, lanes, 2)).copy_(second.permute(0, 2, 3, 1, 4))
     return out.view(torch.uint8)

@@ -24,6 +24,8 @@ struct Format {
 
 // The low or high half of the bytes of a word: a pair.
 INLINE Ints nibbles(Ints word, int high, int odd) { return (word >> (8 * odd + 4 * high)) & 0x000F000F; }
+// A word whose bit `from`, and what is above it, gets to `to`.
+INLINE Ints moved(Ints word, int from, int to) { return from < to ? word << (to - from) : word >> (from - to); }
 INLINE Ints less(Ints levels, int16_t offset) { return bits_as<Ints>(bits_as<Levels>(levels) - offset); }
 
 // Sixteen bytes hold the first sixteen values in their low halves, the others in their high ones.
@@ -36,7 +38,7 @@ struct Q4_1 : Format<2, 0, 4, 4, 1, 1, true> {
 // The same with a fifth bit for each value, bit k of the first word for value k.
 template <class Base> INLINE Ints five_bits(Tile tile, int p) {
     const int first = p / 2 * 4 + p % 2;
-    const Ints bits = Base::word(tile, 0), fifth = ((bits >> first) & 1) << 4 | ((bits >> (first + 2)) & 1) << 20;
+    const Ints bits = Base::word(tile, 0), fifth = (moved(bits, first, 4) & 0x10) | (moved(bits, first + 2, 20) & 0x100000);
     return nibbles(Base::word(tile, 1 + p / 2 % 4), p / 8, p % 2) | fifth;
 }
 struct Q5_0 : Format<1, 0, 5, 2, 1, 1, false> {
@@ -71,18 +73,18 @@ struct Q4_K : K<35> {
 };
 struct Q5_K : K<43> {
     INLINE Ints pair(Tile tile, int unit, int p) {
-        return low(tile, 11, unit, p) | ((word(tile, 3 + p / 2) >> (8 * (p % 2) + unit)) & 0x00010001) << 4;
+        return low(tile, 11, unit, p) | (moved(word(tile, 3 + p / 2), 8 * (p % 2) + unit, 4) & 0x00100010);
     }
 };
-// Four low bits, two high ones, and a signed scale for each sixteen values.
+// Four low bits, two high ones, and a signed scale for each sixteen values. The words of scales come first, then for
+// each half of the block those of the high bits and of the low ones.
 struct Q6_K : Format<1, 208, 52, 0, 8, 2, false> {
     INLINE Floats scale(Tile tile, int unit, int second) {
-        return half(tile, 0) * from_ints((word(tile, 48 + unit / 2) << (24 - unit % 2 * 16 - second * 8)) >> 24);
+        return half(tile, 0) * from_ints((word(tile, unit / 2) << (24 - unit % 2 * 16 - second * 8)) >> 24);
     }
     INLINE Ints pair(Tile tile, int unit, int p) {
-        const int group = unit / 4, part = unit % 4;
-        const Ints low = nibbles(word(tile, group * 16 + part % 2 * 8 + p / 2), part / 2, p % 2);
-        const Ints high = (word(tile, 32 + group * 8 + p / 2) >> (8 * (p % 2) + 2 * part)) & 0x00030003;
-        return less(low | high << 4, 32);
+        const int group = 4 + unit / 4 * 24, part = unit % 4;
+        const Ints low = nibbles(word(tile, group + 8 + part % 2 * 8 + p / 2), part / 2, p % 2);
+        return less(low | (moved(word(tile, group + p / 2), 8 * (p % 2) + 2 * part, 4) & 0x00300030), 32);
     }
 };

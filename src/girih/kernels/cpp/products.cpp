@@ -6,7 +6,6 @@
 #include "rows.h"
 
 constexpr int VECTORS = 2, WIDTH = VECTORS * LANES;  // of matrix rows in a panel
-constexpr int AHEAD = 2048;                          // bytes of a matrix that are on their way while others are used
 constexpr int FEW = 16;                              // rows of x up to which no panel is made
 
 // N rows of x over one unit of a tile row: added to their sums, VECTORS apart.
@@ -33,7 +32,6 @@ template <class F, int N, class Unit> INLINE void direct_unit(Tile tile, Unit un
 template <class F, int N> void direct(Tile tile, const Rounded& x, int64_t number, Floats* sums) {
     sums += number * GROUP * VECTORS;
     for (int64_t b = 0; b < x.blocks; b += F::units, tile += F::tile) {
-        for (int ahead = 0; ahead < F::tile; ahead += 64) __builtin_prefetch(tile + AHEAD + ahead);
         const auto one = [&](auto unit) ALWAYS { direct_unit<F, N>(tile, unit, x, x.place(number, b + unit), sums); };
         if constexpr (N == 1) each<F::units>(one);
         else for (int unit = 0; unit < F::units; ++unit) one(unit);
