@@ -15,11 +15,14 @@ from torch.overrides import TorchFunctionMode
 
 from girih.kernels.tape import Tape
 from girih.nn.stack import Stack
+from girih.spec import Rope
 from girih.state.dense import DenseState
 from girih.state.step import step_of
 
 STILL = {"__get__", "data_ptr", "empty", "empty_like", "flatten", "is_contiguous", "stride"}
 """What may be asked of tensors on the way: it computes nothing, so it need not be done again."""
+AHEAD = 64
+"""Steps whose rotations are computed at once."""
 WARM = 2
 """Steps on CUDA before one is captured, which the libraries use to set themselves up."""
 
@@ -44,12 +47,14 @@ class Replay:
 
     def __init__(self, stack: Stack, state: DenseState, rows: Sequence[int]) -> None:
         self.stack, self.state, self.rows = stack, state, list(rows)
-        device = next(iter(state.blocks.values())).device
-        self.cuda = device.type == "cuda"
-        step = step_of([[0]] * len(rows), state=state, rows=rows, device=device)
+        self.device = next(iter(state.blocks.values())).device
+        self.cuda = self.device.type == "cuda"
+        step = step_of([[0]] * len(rows), state=state, rows=rows, device=self.device)
         self.step = replace(step, rotations=stack.rotations(step.positions))
         self.x_BM = stack.start(step)
         self.out_BV: Tensor | None = None
+        self.from_B: list[int] = []
+        self.ahead: dict[Rope, list[Tensor]] = {}
         self.made = 0
         self.tape: Tape | torch.cuda.CUDAGraph | None = None
 
@@ -70,13 +75,26 @@ class Replay:
         starts = [self.state.positions(row) for row in self.rows]
         self.state.fits(max(starts) + 1)
         step = self.step
-        step.tokens.copy_(torch.tensor(tokens))
-        step.positions.copy_(torch.tensor(starts))
-        step.spans[:, 1] = step.positions
-        for rope, made in self.stack.rotations(step.positions).items():
-            for kept, new in zip(step.rotations[rope], made, strict=True):
-                kept.copy_(new)
+        for kept, new in ((step.tokens, tokens), (step.positions, starts), (step.spans, starts)):
+            into = kept if kept.dim() == 1 else kept[:, 1]
+            into.copy_(torch.tensor(new))
+        self.turn(starts)
         self.x_BM.copy_(self.stack.start(step))
+
+    def turn(self, starts: list[int]) -> None:
+        """Write the rotations, made for some steps ahead: all sequences grow by a token a step."""
+        done = starts[0] - self.from_B[0] if self.from_B else AHEAD
+        if not 0 <= done < AHEAD or starts != [first + done for first in self.from_B]:
+            places_BA = self.step.positions[:, None] + torch.arange(AHEAD, device=self.device)
+            made = self.stack.rotations(places_BA.flatten())
+            self.ahead = {
+                rope: [part.unflatten(0, (-1, AHEAD)) for part in parts]
+                for rope, parts in made.items()
+            }
+            self.from_B, done = starts, 0
+        for rope, parts_BAR in self.ahead.items():
+            for kept_BR, part_BAR in zip(self.step.rotations[rope], parts_BAR, strict=True):
+                kept_BR.copy_(part_BAR[:, done])
 
     def record(self) -> Tensor:
         """Make the step by the modules, and keep it if it can be made again."""

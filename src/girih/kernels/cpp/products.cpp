@@ -6,6 +6,7 @@
 #include "rows.h"
 
 constexpr int VECTORS = 2, WIDTH = VECTORS * LANES;  // of matrix rows in a panel
+constexpr int AHEAD = 8192;                          // bytes of a matrix that are on their way while others are used
 constexpr int FEW = 16;                              // rows of x up to which no panel is made
 
 // N rows of x over one unit of a tile row: added to their sums, VECTORS apart.
@@ -13,13 +14,15 @@ template <class F, int N, class Unit> INLINE void direct_unit(Tile tile, Unit un
     const auto place = [&](int n) ALWAYS { return here + n / GROUP * UNITS * GROUP + n % GROUP; };  // of the nth row from here on
     Floats own[N] = {};
     each<F::scales>([&](auto part) ALWAYS {
-        Ints dot[N] = {};
+        constexpr int chains = N == 1 ? 4 : 1;  // a sum waits for the one before it
+        Ints dot[N * chains] = {};
         const auto step = [&](auto p) ALWAYS {
             const Ints level = kept(F::pair(tile, unit, p));
-            each<N>([&](auto n) ALWAYS { add_pairs(dot[n], level, spread(x.pairs[place(n) * PAIRS + p])); });
+            each<N>([&](auto n) ALWAYS { add_pairs(dot[n + p % chains], level, spread(x.pairs[place(n) * PAIRS + p])); });
         };
         constexpr int count = PAIRS / F::scales;
         each<count>([&](auto p) ALWAYS { step(std::integral_constant<int, part * count + p>{}); });
+        each<chains - 1>([&](auto c) ALWAYS { dot[0] += dot[c + 1]; });
         const Floats scale = F::scale(tile, unit, part);
         each<N>([&](auto n) ALWAYS { own[n] += from_ints(dot[n]) * scale; });
     });
@@ -32,6 +35,8 @@ template <class F, int N, class Unit> INLINE void direct_unit(Tile tile, Unit un
 template <class F, int N> void direct(Tile tile, const Rounded& x, int64_t number, Floats* sums) {
     sums += number * GROUP * VECTORS;
     for (int64_t b = 0; b < x.blocks; b += F::units, tile += F::tile) {
+        // Where the bytes come faster than they are used, the processor fetches them by itself.
+        for (int ahead = 0; F::size < BLOCK * F::units && ahead < F::tile; ahead += 64) __builtin_prefetch(tile + AHEAD + ahead, 0, 2);
         const auto one = [&](auto unit) ALWAYS { direct_unit<F, N>(tile, unit, x, x.place(number, b + unit), sums); };
         if constexpr (N == 1) each<F::units>(one);
         else for (int unit = 0; unit < F::units; ++unit) one(unit);
