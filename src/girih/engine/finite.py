@@ -25,7 +25,7 @@ def checked(logits: Tensor, module: nn.Module) -> Tensor:
 
 
 def ends(logits: Tensor) -> tuple[float, float]:
-    """The least and the largest of some numbers; NaN where one is. NumPy is quickest on the host."""
+    """The least and the largest of some numbers, NaN where one is; NumPy is quickest here."""
     if logits.device.type == "cpu" and logits.dtype == torch.float32:
         values = logits.detach().numpy()
         return float(values.min()), float(values.max())

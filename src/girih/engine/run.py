@@ -15,7 +15,7 @@ from girih.nn.build import canonical
 from girih.state.dense import DenseState
 from girih.state.step import step_of
 
-CHUNK = 1024
+CHUNK = 512
 """Prompt tokens in one step: enough to fill the machine, and a bound on what a step allocates."""
 
 
