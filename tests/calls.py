@@ -165,7 +165,6 @@ def attention(heads, state, rows, q_THD, scale=None):
         k_KND=keys,
         v_KND=values,
         counts=step.counts,
-        causal=True,
         scale=0.7 * heads.width**-0.5 if scale is None else scale,
         heads=heads,
         room=step.room("a"),
@@ -225,7 +224,8 @@ def exactly(call):
         k_KND=wide[0],
         v_KND=wide[1],
         counts=call.counts,
-        causal=call.causal,
         scale=call.scale,
+        band=call.band,
+        ends=call.ends,
     )
     return reference.attention(asked)

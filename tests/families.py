@@ -5,12 +5,21 @@ by a hundred times, or the row would not notice the mistake.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field
 
-import torch
-
-from girih.spec import MLP, Attention, LayerNorm, Model, RMSNorm, Rope
-from girih.spec.base import Node
+from girih.spec import (
+    MLP,
+    Attention,
+    Branch,
+    Causal,
+    Head,
+    LayerNorm,
+    RMSNorm,
+    Rope,
+    Sliding,
+    Tokens,
+)
+from mutants import Mutant, interleaved, on, shy, tiled, untransposed, zeroed
 
 SIZE = dict(
     vocab_size=97,
@@ -34,63 +43,6 @@ LLAMA3 = dict(
 )
 
 
-def changed(spec: Node, change: Callable[[Node], Node]) -> Node:
-    """The spec with a change applied to every node, leaves first."""
-    parts = {}
-    for one in fields(spec):
-        value = getattr(spec, one.name)
-        if isinstance(value, Node):
-            parts[one.name] = changed(value, change)
-        elif isinstance(value, tuple) and value and isinstance(value[0], Node):
-            parts[one.name] = tuple(changed(item, change) for item in value)
-    return change(replace(spec, **parts))
-
-
-def on(kind, **values):
-    """A change of every node of a kind; a value may be a function of the node."""
-
-    def change(node):
-        if not isinstance(node, kind):
-            return node
-        return replace(node, **{k: v(node) if callable(v) else v for k, v in values.items()})
-
-    return lambda spec: changed(spec, change)
-
-
-def zeroed(*parts):
-    """Weights whose names hold one of these parts, set to zero."""
-    return lambda name, value: value * 0 if any(part in name for part in parts) else value
-
-
-def interleaved(name, value):
-    """Queries and keys as if rotary pairs stood next to each other in each head of width 8."""
-    if not any(part in name for part in (".q.", ".k.")):
-        return value
-    order = torch.arange(value.shape[0]).view(-1, 2, 4).transpose(1, 2).reshape(-1)
-    return value[order]
-
-
-def tiled(name, value):
-    """Keys and values as if query head h used key head h modulo their number."""
-    if ".q." not in name:
-        return value
-    return value.unflatten(0, (3, 2, -1)).transpose(0, 1).flatten(0, 2)
-
-
-def untransposed(name, value):
-    """Square matrices as if they were stored [out, in]."""
-    return value.t() if ".attn.o.weight" in name else value
-
-
-@dataclass(frozen=True)
-class Mutant:
-    """A model with one fact got wrong: in its spec, in its weights, or in how it computes."""
-
-    spec: Callable[[Model], Model] = lambda spec: spec
-    weights: Callable[[str, torch.Tensor], torch.Tensor] = lambda name, value: value
-    late_norm: bool = False
-
-
 @dataclass(frozen=True)
 class Row:
     """A tiny model of the reference library and what must not be got wrong about it."""
@@ -104,16 +56,6 @@ class Row:
     """A further redraw of the reference model, where a fact needs one to show."""
 
 
-def shy_gelu(model):
-    """Hidden units far on the negative side, where the two kinds of gelu differ most."""
-    made = torch.Generator().manual_seed(9)
-    with torch.no_grad():
-        for block in model.transformer.h:
-            block.mlp.c_fc.bias.copy_(-3.2 + 0.2 * torch.randn(72, generator=made))
-            block.mlp.c_fc.weight.mul_(0.2)
-            block.mlp.c_proj.weight.mul_(900.0)
-
-
 ROPE = {
     "pairs interleaved": Mutant(weights=interleaved),
     "theta": Mutant(spec=on(Rope, theta=lambda rope: rope.theta * 3)),
@@ -124,6 +66,29 @@ COMMON = {
     "heads tiled over key heads": Mutant(weights=tiled),
     "gelu for silu": Mutant(spec=on(MLP, activation="gelu")),
 }
+WINDOW = {
+    "window one longer": Mutant(spec=on(Sliding, left=lambda mask: mask.left + 1)),
+    "window one shorter": Mutant(spec=on(Sliding, left=lambda mask: mask.left - 1)),
+}
+GEMMA = {
+    "norms without offset": Mutant(spec=on(RMSNorm, offset=False)),
+    "no embedding scale": Mutant(spec=on(Tokens, scale=None)),
+    "epsilon": Mutant(spec=on(RMSNorm, eps=1e-6)),
+}
+NEOX = dict(
+    vocab_size=97,
+    hidden_size=48,
+    intermediate_size=72,
+    num_hidden_layers=3,
+    num_attention_heads=6,
+    max_position_embeddings=128,
+    layer_norm_eps=3e-2,
+    rope_parameters=dict(rope_type="default", rope_theta=300.0, partial_rotary_factor=0.5),
+    bos_token_id=1,
+    eos_token_id=2,
+)
+
+
 ROWS = {
     "llama": Row(
         "llama", SIZE | dict(rope_theta=500.0), ROPE | COMMON, gguf="llama"
@@ -154,6 +119,112 @@ ROWS = {
         "mistral",
         SIZE | dict(sliding_window=None, head_dim=8, num_attention_heads=4),
         {"epsilon": COMMON["epsilon"]} | ROPE,
+    ),
+    "mistral-window": Row(
+        "mistral",
+        SIZE | dict(sliding_window=8, head_dim=8, num_attention_heads=4),
+        WINDOW | {"no window": Mutant(spec=on(Attention, mask=Causal()))},
+    ),
+    "qwen2-windows": Row(
+        "qwen2",
+        SIZE | dict(use_sliding_window=True, sliding_window=8, max_window_layers=1),
+        WINDOW | {"a window in every layer": Mutant(spec=on(Attention, mask=Sliding(left=7)))},
+    ),
+    "gemma": Row(
+        "gemma", SIZE | dict(head_dim=8, num_attention_heads=4), ROPE | GEMMA,
+    ),
+    "gemma2": Row(
+        "gemma2",
+        SIZE
+        | dict(head_dim=10, query_pre_attn_scalar=40, sliding_window=8)
+        | dict(attn_logit_softcapping=4.0, final_logit_softcapping=3.0),
+        GEMMA
+        | WINDOW
+        | {
+            "no softcap": Mutant(spec=on(Attention, softcap=None)),
+            "no softcap of logits": Mutant(spec=on(Head, softcap=None)),
+            "scaled by head_dim": Mutant(spec=on(Attention, scale=None)),
+            "no norm behind": Mutant(spec=on(Branch, post=None)),
+        },
+    ),
+    "gemma3": Row(
+        "gemma3_text",
+        SIZE
+        | dict(head_dim=8, query_pre_attn_scalar=40, sliding_window=8, sliding_window_pattern=3)
+        | dict(rope_parameters=dict(
+            sliding_attention=dict(rope_type="default", rope_theta=50.0),
+            full_attention=dict(rope_type="linear", factor=4.0, rope_theta=900.0),
+        )),
+        GEMMA
+        | WINDOW
+        | {
+            "one rotation": Mutant(spec=on(Rope, theta=900.0)),
+            "no scaling": Mutant(spec=on(Rope, scaling=None)),
+            "no head norm": Mutant(spec=on(Attention, head_norm=None)),
+            "scaled by head_dim": Mutant(spec=on(Attention, scale=None)),
+        },
+    ),
+    "olmo2": Row(
+        "olmo2",
+        SIZE,
+        ROPE | COMMON | {
+            "no head norm": Mutant(spec=on(Attention, head_norm=None)),
+            "no norm behind": Mutant(spec=on(Branch, post=None)),
+        },
+    ),
+    "smollm3": Row(
+        "smollm3",
+        SIZE | dict(num_hidden_layers=4, no_rope_layer_interval=2),
+        {"every layer rotated": Mutant(spec=on(Attention, position=Rope(width=8, theta=2e6)))},
+    ),
+    "starcoder2": Row(
+        "starcoder2",
+        {k: v for k, v in SIZE.items() if k != "rms_norm_eps"}
+        | dict(sliding_window=8, norm_epsilon=3e-2),
+        ROPE | WINDOW | {
+            "epsilon": Mutant(spec=on(LayerNorm, eps=1e-6)),
+            "gelu for tanh": Mutant(spec=on(MLP, activation="gelu")),
+            **{f"no {n} bias": Mutant(weights=zeroed(f".{n}.bias"))
+               for n in ("q", "k", "v", "o", "up", "down")},
+        },
+        redraw=shy(lambda model: model.model.layers, "c_fc", "c_proj"),
+    ),
+    "gpt_neox": Row(
+        "gpt_neox",
+        NEOX,
+        {
+            "all of a head rotated": Mutant(spec=on(Rope, width=8)),
+            "epsilon": Mutant(spec=on(LayerNorm, eps=1e-6)),
+            "gelu tanh": Mutant(spec=on(MLP, activation="gelu_tanh")),
+        },
+        redraw=shy(lambda model: model.gpt_neox.layers, "dense_h_to_4h", "dense_4h_to_h"),
+    ),
+    "gptj": Row(
+        "gptj",
+        dict(
+            vocab_size=97, n_embd=48, n_head=4, n_layer=3, n_inner=72, n_positions=128,
+            rotary_dim=8, layer_norm_epsilon=3e-2, bos_token_id=1, eos_token_id=2,
+        ),
+        {
+            "pairs half-split": Mutant(spec=on(Rope, pairs="half")),
+            "all of a head rotated": Mutant(spec=on(Rope, width=12)),
+            "no head bias": Mutant(weights=zeroed("head.bias")),
+            "epsilon": Mutant(spec=on(LayerNorm, eps=1e-6)),
+            "gelu for tanh": Mutant(spec=on(MLP, activation="gelu")),
+        },
+        redraw=shy(lambda model: model.transformer.h, "fc_in", "fc_out"),
+    ),
+    "cohere2": Row(
+        "cohere2",
+        {k: v for k, v in SIZE.items() if k != "rms_norm_eps"}
+        | dict(sliding_window=8, layer_norm_eps=3e-2, sliding_window_pattern=3, logit_scale=0.3),
+        WINDOW
+        | {
+            "pairs half-split": Mutant(spec=on(Rope, pairs="half")),
+            "no logit scale": Mutant(spec=on(Head, scale=None)),
+            "epsilon": Mutant(spec=on(LayerNorm, eps=1e-6)),
+            "no rotation": Mutant(spec=on(Attention, position=None)),
+        },
     ),
     "qwen2": Row(
         "qwen2",
@@ -188,6 +259,6 @@ ROWS = {
             "epsilon": Mutant(spec=on(LayerNorm, eps=1e-6)),
         },
         gguf="gpt2",
-        redraw=shy_gelu,
+        redraw=shy(lambda model: model.transformer.h, "c_fc", "c_proj"),
     ),
 }  # fmt: skip

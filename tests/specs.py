@@ -4,8 +4,10 @@ from dataclasses import replace
 
 from girih.spec import (
     MLP,
+    AllHeads,
     Attention,
     Branch,
+    Chunked,
     FrequencyFactors,
     Full,
     Head,
@@ -15,8 +17,10 @@ from girih.spec import (
     LinearScaling,
     Llama3Scaling,
     Model,
+    Parallel,
     RMSNorm,
     Rope,
+    Sliding,
     Stack,
     Tokens,
 )
@@ -60,6 +64,29 @@ def mixed():
     return Model(stacks=(replace(stack, layers=layers),))
 
 
+def alternating():
+    """Two layers with a window, then one without, whose rotation is another."""
+    far = decoder(replace(GQA, position=Rope(width=8, theta=900.0))).stacks[0].layers[0]
+    stack = decoder(replace(GQA, mask=Sliding(left=7))).stacks[0]
+    return Model(stacks=(replace(stack, layers=(*stack.layers, far)),))
+
+
+def beside(own, shared):
+    """Attention and MLP in parallel, each behind its own norm or both behind one."""
+    window = replace(GQA, mask=Sliding(left=8))
+    parts = (Branch(name="attn", pre=own, mixer=window), Branch(name="mlp", pre=own, mixer=GATED))
+    branch = Branch(name="block", pre=shared, mixer=Parallel(parts=parts))
+    stack = decoder().stacks[0]
+    return Model(stacks=(replace(stack, layers=(Layer(branches=(branch,)),) * 2),))
+
+
+def bent():
+    """A scaled embedding, and logits scaled, capped and biased."""
+    stack = decoder().stacks[0]
+    head = Head(biased=True, scale=0.5, softcap=2.0)
+    return Model(stacks=(replace(stack, input=Tokens(vocab=VOCAB, scale=3.0), head=head),))
+
+
 SPECS = {
     "gqa": decoder(),
     "mha": decoder(replace(GQA, kv_heads=6)),
@@ -90,7 +117,26 @@ SPECS = {
     "post-norm": decoder(post=RMSNorm(eps=1e-6)),
     "head-dim": decoder(replace(GQA, head_dim=10, position=Rope(width=10, theta=50.0))),
     "mixed": mixed(),
+    "window": decoder(replace(GQA, mask=Sliding(left=8))),
+    "window-of-one": decoder(replace(GQA, mask=Sliding(left=0))),
+    "alternating": alternating(),
+    "chunked": decoder(replace(GQA, mask=Chunked(size=6))),
+    "interleaved-rope": decoder(
+        replace(GQA, position=Rope(width=6, theta=50.0, pairs="interleaved"))
+    ),
+    "softcap": decoder(replace(GQA, softcap=1.5, scale=0.7)),
+    "norm-of-all-heads": decoder(replace(GQA, head_norm=AllHeads(norm=RMSNorm(eps=1e-3)))),
+    "offset-norm": decoder(
+        replace(GQA, head_norm=RMSNorm(eps=1e-3, offset=True)), norm=RMSNorm(eps=1e-3, offset=True)
+    ),
+    "no-norm-bias": decoder(norm=LayerNorm(eps=1e-5, biased=False)),
+    "parallel": beside(None, NORM),
+    "parallel-own-norms": beside(NORM, None),
+    "bent-head": bent(),
 }
 
-PURE = {"full": decoder(replace(GQA, mask=Full()))}
+PURE = {
+    "full": decoder(replace(GQA, mask=Full())),
+    "two-sided-window": decoder(replace(GQA, mask=Sliding(left=3, right=2))),
+}
 """Rows whose tokens see later ones: they run whole and keep no state."""

@@ -17,7 +17,7 @@ from girih.kernels import reference
 from girih.nn.attention import Attention
 from girih.nn.build import allocate, fill
 from girih.plan import Plan
-from girih.spec import cost
+from girih.spec import Causal, Sliding, cost
 from oracle import PROMPTS, TOLERANCE, reference_greedy, reference_logits, reference_model
 
 MISS = 100
@@ -189,15 +189,23 @@ def mistral(**more):
     return spec_from_config(SIZE | dict(model_type="mistral") | more)
 
 
-def test_windows_are_not_dropped_silently():
+def test_windows_of_configs():
     """A missing window of Mistral's means 4096, a null one none."""
     assert mistral(sliding_window=None) == mistral(sliding_window=128) == mistral()
-    for more in (dict(sliding_window=127), dict(max_position_embeddings=4097)):
-        with pytest.raises(ValueError, match="sliding windows are not supported yet"):
-            mistral(**more)
+    window = mistral(sliding_window=127).stacks[0].layers[0].branches[0].mixer.mask
+    assert window == Sliding(left=126), "the token counts itself"
+    longer = mistral(max_position_embeddings=4097).stacks[0].layers[2].branches[0].mixer.mask
+    assert longer == Sliding(left=4095)
     qwen = SIZE | dict(model_type="qwen2", sliding_window=64)
     assert spec_from_config(qwen) == spec_from_config(qwen | dict(use_sliding_window=False))
-    with pytest.raises(ValueError, match="sliding_window 64 is shorter than the context 128"):
-        spec_from_config(qwen | dict(use_sliding_window=True))
-    with pytest.raises(ValueError, match="layer_types sliding_attention"):
-        spec_from_config(qwen | dict(layer_types=["full_attention", "sliding_attention"] * 2))
+    used = spec_from_config(qwen | dict(use_sliding_window=True, max_window_layers=2))
+    masks = [layer.branches[0].mixer.mask for layer in used.stacks[0].layers]
+    assert masks == [Causal(), Causal(), Sliding(left=63)]
+    for wrong, words in (
+        (dict(sliding_window=0), "sliding_window 0 is below one"),
+        (dict(layer_types=["sliding_attention"] * 2, sliding_window=5), "2 layer_types for 3"),
+        (dict(layer_types=["chunked_attention"] * 3), "layer_types chunked_attention is not"),
+        (dict(layer_types=["sliding_attention"] * 3, sliding_window=None), "no sliding_window"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            mistral(**wrong)

@@ -5,7 +5,7 @@ import torch
 
 from calls import drawn, exactly, same
 from girih.kernels import flash, native, pytorch
-from girih.kernels.calls import AttentionCall
+from girih.kernels.calls import CAUSAL, FULL, AttentionCall
 from girih.kernels.compiled import library
 from girih.kernels.dispatch import choose
 
@@ -48,8 +48,8 @@ def many(shape, counts, causal=True, seed=0, sharp=1.0):
         k_KND=[room[0, n, :, :length] for n, length in enumerate(lengths)],
         v_KND=[room[1, n, :, :length] for n, length in enumerate(lengths)],
         counts=tuple(new),
-        causal=causal,
         scale=0.7 * width**-0.5,
+        band=CAUSAL if causal else FULL,
     )
 
 

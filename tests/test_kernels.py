@@ -5,7 +5,7 @@ import torch
 
 from calls import linear, plain, preparations, same, wanted
 from girih.kernels import pytorch, reference
-from girih.kernels.calls import AttentionCall, LinearCall, Matrices, Norm, Rows
+from girih.kernels.calls import CAUSAL, FULL, AttentionCall, LinearCall, Matrices, Norm, Rows
 from girih.kernels.dispatch import BACKENDS, choose
 from girih.kernels.packed import Packed
 
@@ -34,8 +34,8 @@ def call(shape, seed, causal=True, dtype=torch.float32):
         k_KND=[draw(kv_heads, n, width) for n in keys],
         v_KND=[draw(kv_heads, n, width) for n in keys],
         counts=counts,
-        causal=causal,
         scale=0.7 * width**-0.5,
+        band=CAUSAL if causal else FULL,
     )
 
 
@@ -50,7 +50,7 @@ def naive(asked):
     for count, keys, values in zip(asked.counts, asked.k_KND, asked.v_KND, strict=True):
         group = asked.q_THD.shape[1] // keys.shape[0]
         for place in range(count):
-            seen = keys.shape[1] - count + place + 1 if asked.causal else keys.shape[1]
+            seen = keys.shape[1] - count + place + 1 if asked.band.causal else keys.shape[1]
             for head in range(asked.q_THD.shape[1]):
                 k, v = keys[head // group, :seen].double(), values[head // group, :seen].double()
                 scores = k @ asked.q_THD[row, head].double() * asked.scale

@@ -171,9 +171,7 @@ def test_steps_for_a_graph_equal_the_reference(dtype):
     for place, (row, start, _) in enumerate(spans.tolist()):
         assert torch.equal(room.keys[row, :, start], k_TKD[place].to(dtype))
         assert torch.equal(room.values[row, :, start], v_TKD[place].to(dtype))
-    call = AttentionCall(
-        q_THD=got, k_KND=keys, v_KND=values, counts=[1, 1, 1], causal=True, scale=0.3
-    )
+    call = AttentionCall(q_THD=got, k_KND=keys, v_KND=values, counts=[1, 1, 1], scale=0.3)
     whole = pytorch.together(call, room, spans)
     assert distance(whole, reference.attention(call)) < (1e-5 if dtype == torch.float32 else 2e-2)
 

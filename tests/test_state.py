@@ -6,6 +6,7 @@ import torch
 from draw import distance, redraw
 from girih.engine.model import Model
 from girih.nn.build import build
+from girih.spec.cost import state_bytes
 from girih.state.dense import DenseState
 from girih.state.step import step_of
 from specs import PURE, SPECS, VOCAB
@@ -24,9 +25,9 @@ def redrawn(spec, plan="exact"):
     return module.eval()
 
 
-def poisoned(spec, sequences, capacity):
+def poisoned(spec, sequences, capacity, slack=0):
     """A state whose memory is NaN until it is written."""
-    state = DenseState(spec.state(), sequences=sequences, capacity=capacity)
+    state = DenseState(spec.state(), sequences=sequences, capacity=capacity, slack=slack)
     for block in state.blocks.values():
         block.fill_(torch.nan)
     return state
@@ -76,12 +77,13 @@ def test_packing_with_strangers_changes_nothing(case):
     assert distance(torch.cat([first, second, third]), whole) <= SAME
 
 
-def test_rewinding_to_a_mark_forgets(case):
+@pytest.mark.parametrize("forgotten", [(19,), (1, 1, 1, 2), (3, 1)], ids=str)
+def test_rewinding_to_a_mark_forgets(case, forgotten):
     spec, module, ids, whole = case
-    state = poisoned(spec, 1, LENGTH + 20)
+    state = poisoned(spec, 1, LENGTH + 20, slack=sum(forgotten) - 1)
     first = feed(module, state, [ids[:13]])[0]
     mark = state.mark(0)
-    feed(module, state, [tokens(19, 5)])
+    fed(module, state, tokens(sum(forgotten), 5), forgotten)
     state.rewind(mark)
     again = fed(module, state, ids[13:], (3, 7))
     assert distance(torch.cat([first, again]), whole) <= SAME
@@ -114,8 +116,9 @@ def test_an_evicted_row_and_a_grown_state_start_clean(case):
     first = feed(module, state, [ids[:13]], [0])[0]
     grown = state.grown(LENGTH)
     for key, block in grown.blocks.items():
+        slot = next(slot for slot in spec.state()[key[0]] if slot.name == key[1])
+        assert block.shape[2] == slot.entries(LENGTH), key
         block[:, :, 13:] = torch.nan
-        assert block.shape[2] == LENGTH, key
     rest = fed(module, grown, ids[13:], (8,))
     assert distance(torch.cat([first, rest]), whole) <= SAME
 
@@ -123,12 +126,15 @@ def test_an_evicted_row_and_a_grown_state_start_clean(case):
 @pytest.mark.parametrize("name", PURE)
 def test_full_masks_are_packed_without_mixing(name):
     module, ids = redrawn(PURE[name]), tokens(LENGTH)
+    mask = PURE[name].stacks[0].layers[0].branches[0].mixer.mask
     with torch.inference_mode():
         whole = module(step_of([ids]))
         packed = module(step_of([tokens(9, 1), ids]))[9:]
         changed = module(step_of([[*ids[:-1], (ids[-1] + 1) % VOCAB]]))
     assert distance(packed, whole) <= SAME
-    assert distance(changed[0], whole[0]) > 1e-3, "the first token does not see the last"
+    ends = distance(changed[0], whole[0]), distance(changed[-2], whole[-2])
+    sees = [mask.sees(0, LENGTH - 1), mask.sees(LENGTH - 2, LENGTH - 1)]
+    assert [gap > 1e-3 for gap in ends] == sees, "a token sees what its mask says"
 
 
 def test_a_causal_token_does_not_see_later_ones(case):
@@ -170,3 +176,32 @@ def test_a_state_beyond_the_memory_is_refused_before_it_is_allocated():
         DenseState(spec.state(), sequences=10**4, capacity=10**7)
     with pytest.raises(ValueError, match="which this machine does not have; ask for fewer"):
         Model(redrawn(spec)).state(10**4, 10**7)
+
+
+WINDOWED = ["window", "window-of-one", "alternating", "chunked"]
+
+
+@pytest.mark.parametrize("name", WINDOWED)
+def test_a_window_keeps_what_it_can_still_see(name):
+    """Bytes predicted are bytes allocated, and a window's do not grow with the sequence."""
+    spec = SPECS[name]
+    for capacity in (3, 40, 4000):
+        state = DenseState(spec.state(), sequences=2, capacity=capacity)
+        assert state.bytes == 2 * state_bytes(spec, capacity, "float32")
+    grown = state_bytes(spec, 4000, "float32") - state_bytes(spec, 40, "float32")
+    full = sum(not slot.window for slots in spec.state().values() for slot in slots)
+    assert grown == full * (4000 - 40) * 2 * 8 * 4
+
+
+@pytest.mark.parametrize("name", WINDOWED)
+def test_a_window_is_not_rewound_beyond_its_slack(name):
+    module = redrawn(SPECS[name])
+    state = poisoned(SPECS[name], 1, 60, slack=3)
+    feed(module, state, [tokens(20)])
+    mark = state.mark(0)
+    feed(module, state, [tokens(4)])
+    state.rewind(mark)
+    feed(module, state, [tokens(5)])
+    with pytest.raises(ValueError, match="its windows have forgotten what stood before it"):
+        state.rewind(mark)
+    assert state.positions(0) == 25 and not state.rewindable(mark)

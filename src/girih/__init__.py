@@ -24,8 +24,8 @@ _WHERE = {
 }
 
 _NODES = (
-    "MLP Attention Branch Causal FrequencyFactors Full Head Layer LayerNorm Learned LinearScaling "
-    "Llama3Scaling RMSNorm Rope Stack Tokens"
+    "MLP AllHeads Attention Branch Causal Chunked FrequencyFactors Full Head Layer LayerNorm "
+    "Learned LinearScaling Llama3Scaling Parallel RMSNorm Rope Sliding Stack Tokens"
 )
 _WHERE |= dict.fromkeys(_NODES.split(), "girih.spec")
 

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from girih.checkpoints.errors import FormatError, quoted
 from girih.checkpoints.stored import StoredTensor
@@ -37,7 +37,7 @@ def expand(names: Names, tensors: Mapping[str, Tensor]) -> list[tuple[tuple[str,
         for index in indices if "{}" in ours[0] else [""]:
             concrete = tuple(name.format(index) for name in ours)
             if all(name in tensors for name in concrete):
-                made = Stored(how.name.format(index), how.transposed, how.interleaved)
+                made = replace(how, name=how.name.format(index))
                 out.append((concrete, made))
     named = [name for concrete, _ in out for name in concrete]
     missing = set(tensors) - set(named)

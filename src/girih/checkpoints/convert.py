@@ -6,6 +6,7 @@ import os
 import shutil
 import uuid
 from collections.abc import Callable, Collection, Iterable, Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,6 @@ from girih.checkpoints.stored import StoredTensor, bytes_of
 from girih.checkpoints.text import tokenizer_of
 from girih.checkpoints.tokenizer import Tokenizer
 from girih.families import family, spec_from_config
-from girih.families.names import Stored
 from girih.kernels.packed import Packed
 from girih.spec import SpecError, format_of, to_json
 
@@ -140,7 +140,7 @@ def write_huggingface(
         name = how.name.removeprefix(origin.prefix)
         form = dtype or lookup.plain_format(names[0])
         place = StoredTensor(name, form, stored_shape(shapes, how), folder, 0, 0)
-        how = Stored(name, how.transposed, how.interleaved)
+        how = replace(how, name=name)
         bound = Bound(names, shapes, place, how, heads.get(names[0], 0))
         for copy in (name, *(c for c, first in origin.copies.items() if first == name)):
             entries.append(Outgoing(copy, form, place.shape, partial(lookup.bound, bound)))

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Collection
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +77,7 @@ def unprefixed(value: str | Stored, prefix: str) -> str | Stored:
     """A name without a prefix that the checkpoint leaves out."""
     if isinstance(value, str):
         return value.removeprefix(prefix)
-    return Stored(value.name.removeprefix(prefix), value.transposed, value.interleaved)
+    return replace(value, name=value.name.removeprefix(prefix))
 
 
 def no_model(folder: Path) -> str:

@@ -58,11 +58,9 @@ def heads_of(spec: Model) -> dict[str, int]:
     """The heads among the rows of every query and key projection."""
     out = {}
     for stack in spec.stacks:
-        for index, layer in enumerate(stack.layers):
-            for branch in layer.branches:
-                if isinstance(branch.mixer, Attention):
-                    path = f"{stack.name}.layers.{index}.{branch.name}"
-                    for kind in ("weight", "bias"):
-                        out[f"{path}.q.{kind}"] = branch.mixer.heads
-                        out[f"{path}.k.{kind}"] = branch.mixer.kv_heads
+        for path, branch in stack.leaves():
+            if isinstance(branch.mixer, Attention):
+                for kind in ("weight", "bias"):
+                    out[f"{path}.q.{kind}"] = branch.mixer.heads
+                    out[f"{path}.k.{kind}"] = branch.mixer.kv_heads
     return out

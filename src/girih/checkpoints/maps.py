@@ -27,6 +27,8 @@ def unbound(bound: Bound, value: Value) -> Iterator[tuple[str, Value]]:
         value = value.t()
     if bound.how.interleaved:
         value = rows(value, half_split(bound.shapes[0][0], bound.heads))
+    if bound.how.by_head:
+        value = rows(value, part_by_part(value.shape[0], bound.heads, len(bound.names)))
     start = 0
     for name, shape in zip(bound.names, bound.shapes, strict=True):
         part = value if len(bound.names) == 1 else rows(value, slice(start, start + shape[0]))
@@ -41,12 +43,20 @@ def bound_tensor(bound: Bound, canonical: Mapping[str, Value]) -> Tensor:
     value = plain[0] if len(plain) == 1 else torch.cat(plain)
     if bound.how.interleaved:
         value = value[torch.argsort(half_split(value.shape[0], bound.heads))]
+    if bound.how.by_head:
+        order = part_by_part(value.shape[0], bound.heads, len(bound.names))
+        value = value[torch.argsort(order)]
     return value.t().contiguous() if bound.how.transposed else value
 
 
 def rows(value: Value, index: Tensor | slice) -> Value:
     """Rows of a tensor, packed or plain."""
     return value.rows(index) if isinstance(value, Packed) else value[index]
+
+
+def part_by_part(count: int, heads: int, parts: int) -> Tensor:
+    """Where each row comes from when parts that stood together in each head move apart."""
+    return torch.arange(count).view(heads, parts, -1).transpose(0, 1).reshape(-1)
 
 
 def half_split(count: int, heads: int) -> Tensor:

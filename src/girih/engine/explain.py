@@ -32,8 +32,9 @@ def explained(module: nn.Module) -> list[dict[str, Any]]:
             where = f"{name}.layers.{first}" + (f"-{last}" if last > first else "")
             for branch_name, branch in stack.layers[first].named_children():
                 assert isinstance(branch, Branch)
-                asked = calls(branch.mixer, branch.dtype, branch.rounds)
-                out += [row(where, f"{branch_name}.{part}", call, exact) for part, call in asked]
+                for leaf, mixer in branch.leaves(branch_name):
+                    asked = calls(mixer, branch.dtype, branch.rounds)
+                    out += [row(where, f"{leaf}.{part}", call, exact) for part, call in asked]
         out += [row(name, part, call, exact) for part, call in linears(stack, RESIDUAL, False)]
     return merged(out)
 

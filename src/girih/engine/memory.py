@@ -24,7 +24,7 @@ class Memory:
             if ours != theirs:
                 break
             same += 1
-        good = [mark for mark in self.marks if mark.length <= same]
+        good = [m for m in self.marks if m.length <= same and self.state.rewindable(m)]
         if good:
             self.state.rewind(good[-1])
         else:

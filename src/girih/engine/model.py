@@ -18,7 +18,6 @@ from girih.engine.sample import Sampling
 from girih.engine.stream import Stream
 from girih.engine.track import Track
 from girih.plan import Plan
-from girih.spec import Full
 from girih.spec import Model as Spec
 from girih.spec.cost import state_bytes
 from girih.state.capture import DEFAULT_LIMIT, KINDS, Capture
@@ -154,5 +153,6 @@ def several(prompts: Any) -> list[Any]:
 
 def causal(spec: Spec) -> bool:
     """Whether no token sees a later one, so that a sequence can be fed in parts."""
-    branches = (b for stack in spec.stacks for layer in stack.layers for b in layer.branches)
-    return not any(isinstance(getattr(branch.mixer, "mask", None), Full) for branch in branches)
+    branches = (branch for stack in spec.stacks for _, branch in stack.leaves())
+    masks = (getattr(branch.mixer, "mask", None) for branch in branches)
+    return not any(mask.ahead for mask in masks if mask is not None)

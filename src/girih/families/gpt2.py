@@ -3,7 +3,7 @@
 from girih.families.config import Config
 from girih.families.names import FUSED, QKV, Names, Stored
 from girih.families.parts import ACTIVATIONS, decoder
-from girih.spec import MLP, Attention, LayerNorm, Learned, Model, SpecError
+from girih.spec import MLP, Attention, Head, LayerNorm, Learned, Model, SpecError
 
 LAYER, OURS = "transformer.h.{}", "decoder.layers.{}"
 NAMES: Names = {
@@ -49,7 +49,7 @@ def spec(config: Config) -> Model:
         ),
         mlp=MLP(hidden=hidden, activation=act, gated=False, biased=True),
         norm=norm,
-        tied=config.flag("tie_word_embeddings", True),
+        head=Head(tied=config.flag("tie_word_embeddings", True)),
         context=context,
         position=Learned(length=context),
     )

@@ -1,8 +1,8 @@
-"""Mistral: Llama's layers without biases, and a window no shorter than the context."""
+"""Mistral: Llama's layers without biases, every one with a sliding window."""
 
 from girih.families.config import Config
 from girih.families.names import INTERLEAVED, LLAMA
-from girih.families.parts import full_layers, llama_like, no_window
+from girih.families.parts import Masks, llama_like, masks
 from girih.spec import Model
 
 ARCHITECTURE = "MistralForCausalLM"
@@ -11,10 +11,12 @@ GGUF_NAMES = INTERLEAVED
 
 
 def spec(config: Config) -> Model:
-    """The spec of a `mistral` config. A missing window means 4096, a null one none."""
+    """The spec of a `mistral` config."""
+    return llama_like(config, masked=windows)
+
+
+def windows(config: Config, count: int) -> Masks:
+    """A missing window means 4096, a null one none."""
     written = "sliding_window" in config.data
     window = config.integer("sliding_window", None if written else 4096)
-    model = llama_like(config)
-    full_layers(config, len(model.stacks[0].layers))
-    no_window(window, model.context)
-    return model
+    return masks(config, count, window, lambda index: window is not None)

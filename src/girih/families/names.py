@@ -22,6 +22,8 @@ class Stored:
     """Stored as [in, out]."""
     interleaved: bool = False
     """Rows of each head stored with rotary pairs next to each other, as llama.cpp wants them."""
+    by_head: bool = False
+    """Several canonical tensors stored head by head: the rows of all for the first, and so on."""
 
 
 Names = Mapping[Canonical, str | Stored]
@@ -50,6 +52,32 @@ LLAMA: Names = {
     "decoder.head.weight": "lm_head.weight",
 }
 """The names of Llama in the Hugging Face layout, which many families share."""
+
+
+def both(ours: str, theirs: str) -> dict[Canonical, str | Stored]:
+    """The names of a weight and its bias."""
+    return {f"{ours}.{kind}": f"{theirs}.{kind}" for kind in ("weight", "bias")}
+
+
+def renamed(names: Names, **places: str) -> Names:
+    """A table in which the modules of a layer are stored under other names.
+
+    `attn_pre="input_norm"` stands for `decoder.layers.{}.attn.pre.weight`.
+    """
+    made = {}
+    for ours, theirs in places.items():
+        place = ours.replace("_", ".", 1)
+        made[f"decoder.layers.{{}}.{place}.weight"] = f"model.layers.{{}}.{theirs}.weight"
+    return {**names, **made}
+
+
+SANDWICH: Names = renamed(
+    LLAMA,
+    attn_post="post_attention_layernorm",
+    mlp_pre="pre_feedforward_layernorm",
+    mlp_post="post_feedforward_layernorm",
+)
+"""The same with a norm on both sides of each mixer."""
 
 GGUF: Names = {
     "decoder.embed.weight": "token_embd.weight",

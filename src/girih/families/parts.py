@@ -1,25 +1,37 @@
 """Readers and skeletons that families share."""
 
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
 from girih.families.config import Config, plain
 from girih.spec import (
     MLP,
+    AllHeads,
     Attention,
     Branch,
+    Causal,
     FrequencyFactors,
     Head,
     Layer,
-    LayerNorm,
     Learned,
     LinearScaling,
     Llama3Scaling,
     Model,
+    Norm,
+    Parallel,
     RMSNorm,
     Rope,
+    Sliding,
     SpecError,
     Stack,
     Tokens,
 )
 
+Masks = tuple[Causal | Sliding, ...]
+MOST = 10_000
+"""No model has more layers."""
+FULL, SLIDING = "full_attention", "sliding_attention"
 ACTIVATIONS = {
     "silu": "silu",
     "swish": "silu",
@@ -32,20 +44,41 @@ ACTIVATIONS = {
 """`hidden_act` of the Hugging Face layout -> our word; gelu_new is the tanh approximation."""
 
 
-def rope(config: Config, width: int, theta: float = 10000.0) -> Rope:
+def rope(config: Config, width: int, theta: float = 10000.0, share: float = 1.0) -> Rope:
     """The rotary encoding, from `rope_theta` and `rope_scaling` or from `rope_parameters`.
 
-    `rope_parameters` holds both and wins where a config has both spellings.
+    `rope_parameters` holds both and wins where a config has both spellings. `share` is the part of
+    each head that is rotated where nothing says it (`partial_rotary_factor`, `rotary_pct`).
     """
-    base = float(config.number("rope_theta", theta))
+    base = float(config.number("rope_theta", config.number("rotary_emb_base", theta)))
+    share = config.number("partial_rotary_factor", config.number("rotary_pct", share))
     scaling = config.part("rope_scaling")
     joined = config.part("rope_parameters")
     if joined is not None:
         base = float(joined.number("rope_theta", base))
+        share = joined.number("partial_rotary_factor", share)
+    width = int(width * share)
     kinds = [rope_scaling(part) for part in (scaling, joined) if part is not None]
     if len(kinds) == 2 and kinds[0] != kinds[1]:
         raise SpecError("rope_scaling and rope_parameters contradict each other")
     return Rope(width=width, theta=base, scaling=kinds[-1] if kinds else None)
+
+
+def ropes(config: Config, width: int, *, near: float, far: float) -> tuple[Rope, Rope]:
+    """The rotations of layers with a window and of those without, each with a base of its own."""
+    both = config.part("rope_parameters")
+    parts = {} if both is None else {name: both.part(name) for name in (SLIDING, FULL)}
+    if both is None or not any(parts.values()):
+        local = config.number("rope_local_base_freq", near)
+        return Rope(width=width, theta=float(local)), rope(config, width, far)
+    config.get("rope_local_base_freq", None)
+    out = []
+    for name, theta in ((SLIDING, near), (FULL, far)):
+        part = parts[name]
+        base = theta if part is None else part.number("rope_theta", theta)
+        scaling = None if part is None else rope_scaling(part)
+        out.append(Rope(width=width, theta=float(base), scaling=scaling))
+    return out[0], out[1]
 
 
 def rope_scaling(part: Config) -> LinearScaling | Llama3Scaling | FrequencyFactors | None:
@@ -74,26 +107,65 @@ def rope_scaling(part: Config) -> LinearScaling | Llama3Scaling | FrequencyFacto
     )
 
 
-def full_layers(config: Config, count: int) -> None:
-    """Take `layer_types`, and raise SpecError unless every layer attends to all before it."""
-    kinds = config.words("layer_types", ["full_attention"] * count)
-    other = sorted(set(kinds) - {"full_attention"})
+KINDS = {FULL: False, SLIDING: True}
+"""`layer_types` of the Hugging Face layout -> whether the layer has a window."""
+
+
+def pattern(config: Config, default: int) -> int:
+    """How many layers it is from one that sees all to the next."""
+    every = config.integer("sliding_window_pattern", default)
+    config.get("_sliding_window_pattern", None)
+    if every < 1:
+        raise SpecError(f"sliding_window_pattern {every} is below one")
+    return int(every)
+
+
+def masks(
+    config: Config,
+    count: int,
+    window: int | None,
+    slides: Callable[[int], bool],
+    **given: int | None,
+) -> Masks:
+    """The mask of each layer: `layer_types` says which have a window, or else `slides` does.
+
+    A window of W tokens counts the token itself, as the reference library has it; one that is no
+    shorter than the context (that of the config, unless it is given) hides nothing.
+    """
+    default = [SLIDING if slides(index) else FULL for index in range(max(0, min(count, MOST)))]
+    kinds = config.words("layer_types", default)
+    other = sorted(set(kinds) - set(KINDS))
     if other:
-        raise SpecError(f"layer_types {plain(other[0])} is not supported, only full_attention")
+        known = ", ".join(KINDS)
+        raise SpecError(f"layer_types {plain(other[0])} is not supported, only {known}")
     if len(kinds) != count:
         raise SpecError(f"{len(kinds)} layer_types for {count} layers")
+    context = given.get("context", config.integer("max_position_embeddings", None))
+    if window is not None and window < 1:
+        raise SpecError(f"sliding_window {window} is below one: a token sees itself")
+    hides = window is not None and (context is None or window < context)
+    windowed = Sliding(left=window - 1) if hides and window else Causal()
+    if SLIDING in kinds and window is None:
+        raise SpecError(f"layer_types {SLIDING}, but no sliding_window")
+    return tuple(windowed if KINDS[kind] else Causal() for kind in kinds)
 
 
-def no_window(window: int | None, context: int | None) -> None:
-    """Raise SpecError where a sliding window would hide tokens within the context."""
-    if window is not None and (context is None or window < context):
-        raise SpecError(
-            f"sliding_window {window} is shorter than the context {context}; "
-            "sliding windows are not supported yet"
-        )
+def optional_window(config: Config, count: int) -> Masks:
+    """The masks of Qwen2 and 3: the layers from `max_window_layers` on, if windows are in use."""
+    used = config.flag("use_sliding_window", False)
+    window = config.integer("sliding_window", 4096 if used else None)
+    first = config.integer("max_window_layers", 28)
+    return masks(config, count, window if used else None, lambda index: used and index >= first)
 
 
-def attention(config: Config, dim: int, *, biases: tuple[str, ...], head_norm: bool) -> Attention:
+def attention(
+    config: Config,
+    dim: int,
+    *,
+    biases: tuple[str, ...] = (),
+    head_norm: RMSNorm | AllHeads | None = None,
+    **more: Any,
+) -> Attention:
     """Rotary grouped-query attention under the names that Llama's config gave its numbers."""
     heads = config.integer("num_attention_heads")
     if heads < 1 or (config.data.get("head_dim") is None and dim % heads):
@@ -103,10 +175,36 @@ def attention(config: Config, dim: int, *, biases: tuple[str, ...], head_norm: b
         heads=heads,
         kv_heads=config.integer("num_key_value_heads", heads),
         head_dim=head_dim,
-        position=rope(config, head_dim),
-        head_norm=RMSNorm(eps=config.number("rms_norm_eps", 1e-6)) if head_norm else None,
+        head_norm=head_norm,
         biases=biases,  # type: ignore[arg-type]
+        **({"position": rope(config, head_dim)} | more if "position" not in more else more),
     )
+
+
+def pre_normed(mixer: Attention, mlp: MLP, norm: Norm) -> Layer:
+    """A layer of attention, then the MLP, each behind a norm of its own."""
+    attn = Branch(name="attn", pre=norm, mixer=mixer)
+    return Layer(branches=(attn, Branch(name="mlp", pre=norm, mixer=mlp)))
+
+
+def post_normed(mixer: Attention, mlp: MLP, norm: Norm) -> Layer:
+    """The same with each norm behind its mixer, before what it adds."""
+    attn = Branch(name="attn", mixer=mixer, post=norm)
+    return Layer(branches=(attn, Branch(name="mlp", mixer=mlp, post=norm)))
+
+
+def sandwiched(mixer: Attention, mlp: MLP, norm: Norm) -> Layer:
+    """The same with a norm on both sides of each mixer."""
+    attn = Branch(name="attn", pre=norm, mixer=mixer, post=norm)
+    return Layer(branches=(attn, Branch(name="mlp", pre=norm, mixer=mlp, post=norm)))
+
+
+def beside(mixer: Attention, mlp: MLP, norm: Norm, own: bool = False) -> Layer:
+    """Attention and MLP in parallel, each behind its `own` norm or both behind one."""
+    pre = norm if own else None
+    parts = (Branch(name="attn", pre=pre, mixer=mixer), Branch(name="mlp", pre=pre, mixer=mlp))
+    block = Parallel(parts=parts)
+    return Layer(branches=(Branch(name="block", pre=None if own else norm, mixer=block),))
 
 
 def llama_like(
@@ -114,10 +212,17 @@ def llama_like(
     *,
     biases: tuple[str, ...] = (),
     mlp_biased: bool = False,
-    head_norm: bool = False,
+    head_norm: Callable[[RMSNorm], RMSNorm | AllHeads] | None = None,
     tied: bool = False,
+    masked: Callable[[Config, int], Masks] | None = None,
+    varied: Callable[[Attention, int], Attention] | None = None,
+    layer: Callable[[Attention, MLP, Norm], Layer] = pre_normed,
 ) -> Model:
-    """A decoder of RMS-normed attention and gated MLPs; `tied` is the family's default."""
+    """A decoder of RMS-normed attention and gated MLPs; `tied` is the family's default.
+
+    `head_norm` makes the norm of the heads from that of the layers, `masked` the mask of each layer
+    (without it all are causal); `varied` changes whatever else differs from layer to layer.
+    """
     dim, eps = config.integer("hidden_size"), config.number("rms_norm_eps", 1e-6)
     config.only("rope_interleaved", False)
     mlp = MLP(
@@ -125,14 +230,22 @@ def llama_like(
         activation=config.word("hidden_act", ACTIVATIONS, "silu"),
         biased=mlp_biased,
     )
+    count = config.integer("num_hidden_layers")
+    norm = RMSNorm(eps=eps)
+    one = attention(config, dim, biases=biases, head_norm=head_norm(norm) if head_norm else None)
+    own = masked(config, count) if masked else (one.mask,) * max(0, min(count, MOST))
     return decoder(
         dim=dim,
         vocab=config.integer("vocab_size"),
-        count=config.integer("num_hidden_layers"),
-        attention=attention(config, dim, biases=biases, head_norm=head_norm),
+        count=count,
+        attention=[
+            replace(one, mask=mask) if varied is None else varied(replace(one, mask=mask), index)
+            for index, mask in enumerate(own)
+        ],
         mlp=mlp,
-        norm=RMSNorm(eps=eps),
-        tied=config.flag("tie_word_embeddings", tied),
+        norm=norm,
+        head=Head(tied=config.flag("tie_word_embeddings", tied)),
+        layer=layer,
         context=config.integer("max_position_embeddings", None),
     )
 
@@ -142,29 +255,27 @@ def decoder(
     dim: int,
     vocab: int,
     count: int,
-    attention: Attention,
+    attention: Attention | Sequence[Attention],
     mlp: MLP,
-    norm: RMSNorm | LayerNorm,
-    tied: bool,
+    norm: Norm,
+    head: Head,
     context: int | None,
     position: Learned | None = None,
+    scale: float | None = None,
+    layer: Callable[[Attention, MLP, Norm], Layer] = pre_normed,
 ) -> Model:
-    """A dense decoder: `count` equal layers of pre-normed attention and MLP."""
-    layer = Layer(
-        branches=(
-            Branch(name="attn", pre=norm, mixer=attention),
-            Branch(name="mlp", pre=norm, mixer=mlp),
-        )
-    )
-    if not 0 <= count <= 10_000:
+    """A dense decoder: `count` layers whose attention may differ; `layer` puts each together."""
+    if not 0 <= count <= MOST:
         raise SpecError(f"{count} layers are not a model")
+    mixers = [attention] * count if isinstance(attention, Attention) else attention
+    layers = {mixer: layer(mixer, mlp, norm) for mixer in dict.fromkeys(mixers)}
     stack = Stack(
         name="decoder",
         dim=dim,
-        input=Tokens(vocab=vocab, position=position),
-        layers=(layer,) * count,
+        input=Tokens(vocab=vocab, position=position, scale=scale),
+        layers=tuple(layers[mixer] for mixer in mixers),
         norm=norm,
-        head=Head(tied=tied),
+        head=head,
         context=context,
     )
     return Model(stacks=(stack,))

@@ -2,7 +2,7 @@
 
 from girih.families.config import Config
 from girih.families.names import GGUF, LLAMA
-from girih.families.parts import full_layers, llama_like, no_window
+from girih.families.parts import llama_like, optional_window
 from girih.spec import Model
 
 ARCHITECTURE = "Qwen3ForCausalLM"
@@ -14,9 +14,4 @@ def spec(config: Config) -> Model:
     """The spec of a `qwen3` config; its head_dim is a number of its own."""
     config.integer("head_dim")  # 128 by default, whatever the width: never to be guessed
     biases = ("q", "k", "v", "o") if config.flag("attention_bias", False) else ()
-    model = llama_like(config, biases=biases, head_norm=True)
-    window = config.integer("sliding_window", None)
-    config.integer("max_window_layers", None)  # read only together with a window
-    no_window(window if config.flag("use_sliding_window", False) else None, model.context)
-    full_layers(config, len(model.stacks[0].layers))
-    return model
+    return llama_like(config, biases=biases, head_norm=lambda norm: norm, masked=optional_window)

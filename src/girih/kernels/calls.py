@@ -5,7 +5,7 @@ of a head, R pairs that are rotated, O out, I in. These are made for every call 
 they are plain classes, not frozen ones, which take three times as long to make.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -13,6 +13,41 @@ import torch
 from torch import Tensor
 
 from girih.kernels.packed import Packed
+
+
+@dataclass(frozen=True, slots=True)
+class Band:
+    """Which keys a query sees: of its own chunk, so many before it and so many after it.
+
+    None sets no bound. Every query sees itself.
+    """
+
+    left: int | None = None
+    right: int | None = 0
+    chunk: int | None = None
+
+    @property
+    def causal(self) -> bool:
+        """Whether a query sees all before it and nothing else."""
+        return self.left is None and self.right == 0 and self.chunk is None
+
+    @property
+    def full(self) -> bool:
+        """Whether every query sees every key."""
+        return self.left is None and self.right is None and self.chunk is None
+
+    @property
+    def forgets(self) -> bool:
+        """Whether a token is not seen any more at last."""
+        return self.left is not None or self.chunk is not None
+
+    def first(self, query: int) -> int:
+        """The position of the first key that a query at a position sees."""
+        first = 0 if self.left is None else query - self.left
+        return max(first, 0 if self.chunk is None else query // self.chunk * self.chunk)
+
+
+CAUSAL, FULL = Band(), Band(right=None)
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -23,6 +58,8 @@ class Norm:
     weight_I: Tensor
     bias_I: Tensor | None = None
     eps: float
+    offset: bool = False
+    """Whether it multiplies by 1 + weight."""
     prepared: Any = None
     """Whatever a backend keeps with it between calls."""
 
@@ -86,8 +123,11 @@ class Room(Protocol):
     """Where a state keeps the keys and values of one layer."""
 
     keys: Tensor
-    """[sequences, K, capacity, D], and so the values."""
+    """[sequences, K, entries, D], and so the values."""
     values: Tensor
+    window: int | None
+    """How many of the last tokens a layer sees; None: all. That of a position is in the place of
+    the position modulo the entries."""
     prepared: Any
 
 
@@ -100,8 +140,12 @@ class Heads:
     width: int
     rotary: int
     """Pairs of features that are rotated, R."""
+    interleaved: bool = False
+    """Whether a pair is two neighbours; else the features of pair i are i and i + R."""
     query_norm: Norm | None = None
     key_norm: Norm | None = None
+    together: bool = False
+    """Whether a norm is one over all heads of a row, not one of each head."""
     prepared: Any = None
 
 
@@ -119,7 +163,7 @@ class AppendCall:
     spans: Tensor
     """[sequences, 3]: the row in the room, tokens before this step, new tokens."""
     remember: Callable[[Tensor, Tensor], Sequence[Sequence[Tensor]]]
-    """Called with new keys and values [T, K, D]; all of each sequence, as `seen` gives them."""
+    """Called with new keys and values [T, K, D]; all that a sequence sees, as `seen` gives it."""
     seen: Callable[[], Sequence[Sequence[Tensor]]]
     """All keys and all values of each sequence, the new ones too, once they are written."""
 
@@ -134,9 +178,21 @@ class AttentionCall:
     v_KND: Sequence[Tensor]
     counts: Sequence[int]
     """Queries of each sequence; they sum up to T and are its last tokens."""
-    causal: bool
     scale: float
+    band: Band = CAUSAL
+    ends: Sequence[int] = ()
+    """Tokens of each sequence up to its last query; where it says none, as many as keys."""
+    softcap: float | None = None
+    """Scores x become softcap * tanh(x / softcap)."""
+    sinks_H: Tensor | None = None
+    """A score for each head that takes its share of the weights and gives nothing for it."""
     heads: Heads | None = None
     """With a room and spans: where the keys and values lie, as in `AppendCall`."""
     room: Room | None = None
     spans: Tensor | None = None
+
+    def sequences(self) -> Iterator[tuple[Tensor, Tensor, Tensor, int]]:
+        """Queries, keys, values and end of each sequence."""
+        ends = self.ends or [keys.shape[1] for keys in self.k_KND]
+        queries = self.q_THD.split(list(self.counts))
+        return zip(queries, self.k_KND, self.v_KND, ends, strict=True)

@@ -66,7 +66,7 @@ class HeadsC(ctypes.Structure):
     """How rows fall into heads."""
 
     _fields_ = [
-        *((name, WHOLE) for name in ("query", "kept", "width", "rotary")),
+        *((name, WHOLE) for name in ("query", "kept", "width", "rotary", "step", "apart")),
         ("query_norm", PLACE),
         ("key_norm", PLACE),
         ("eps", ctypes.c_float),
@@ -79,7 +79,7 @@ class RoomC(ctypes.Structure):
     _fields_ = [
         ("keys", PLACE),
         ("values", PLACE),
-        *((name, WHOLE) for name in ("number", "sequence_stride", "head_stride")),
+        *((name, WHOLE) for name in ("number", "sequence_stride", "head_stride", "kept")),
     ]
 
 

@@ -43,7 +43,7 @@ def one(q_THD: Tensor, k_KND: Tensor, v_KND: Tensor, call: AttentionCall, stripe
     of = FlashC(
         *(x.data_ptr() for x in (q_HTD, k_pairs, v_pairs, out_THD)),
         *(call.scale, heads, heads // kept, width, whole, stripes),
-        *((keys - tokens + 1, 1) if call.causal else (keys, 0)),
+        *((keys - tokens + 1, 1) if call.band.causal else (keys, 0)),
     )
     memory = (of, q_HTD, k_pairs, v_pairs, out_THD)
     run("girih_flash", (ctypes.addressof(of), torch.get_num_threads()), memory)

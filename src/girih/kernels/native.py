@@ -15,10 +15,12 @@ from girih.kernels import flash
 from girih.kernels.calls import (
     AppendCall,
     AttentionCall,
+    Band,
     Gate,
     LinearCall,
     Matrices,
     Norm,
+    Room,
 )
 from girih.kernels.compiled import MatrixC, library
 from girih.kernels.packed import Packed
@@ -107,13 +109,20 @@ def refuses_append(call: AppendCall) -> str | None:
         return "the state is not one block of memory"
     if call.room.keys.dtype not in STORED:
         return f"it does not write a state of {name(call.room.keys.dtype)}"
-    if call.heads.query_norm is not None and call.heads.query_norm.bias_I is not None:
-        return "its head norm is an RMS norm"
+    if call.room.window is not None and call.spans.shape[0] != call.qkv_TO.shape[0]:
+        return "into a window it writes one token of each sequence"
+    norm = call.heads.query_norm
+    if norm is not None and (norm.kind != "rms" or call.heads.together):
+        return "its head norm is an RMS norm of each head"
     return refuses_rows(call.qkv_TO, call.heads.query_norm, call.heads.key_norm)
 
 
 def refuses_attention(call: AttentionCall) -> str | None:
     """Why queries cannot attend."""
+    if call.softcap is not None:
+        return "it does not cap scores"
+    if call.sinks_H is not None:
+        return "it has no sinks"
     if len(call.counts) != call.q_THD.shape[0]:
         return refuses_many(call)
     if call.room is None or call.spans is None or call.heads is None:
@@ -122,12 +131,21 @@ def refuses_attention(call: AttentionCall) -> str | None:
         return f"it does not read a state of {name(call.room.keys.dtype)}"
     if call.heads.width % 16:
         return f"a head is {call.heads.width} wide, which is no multiple of 16"
+    if call.band.forgets and not whole_window(call.band, call.room):
+        return "it attends to all that is kept"
     return refuses_rows(call.q_THD)
+
+
+def whole_window(band: Band, room: Room) -> bool:
+    """Whether the newest token sees all that a room keeps, and nothing else."""
+    return band.chunk is None and band.left is not None and band.left + 1 >= room.keys.shape[2]
 
 
 def refuses_many(call: AttentionCall) -> str | None:
     """Why several queries of a sequence cannot attend."""
     keys = call.k_KND[0]
+    if not call.band.causal and not call.band.full:
+        return "it attends to all keys or to those before a query"
     if keys.dtype != torch.bfloat16:
         return f"its keys are bfloat16, not {name(keys.dtype)}"
     found = library()

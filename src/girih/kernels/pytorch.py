@@ -7,9 +7,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
+from girih.kernels.blocked import blocks
 from girih.kernels.calls import AppendCall, AttentionCall, LinearCall, Room, Rows
 from girih.kernels.packed import Packed
-from girih.kernels.reference import causal_mask, finished, joined, prepared, turned
+from girih.kernels.reference import finished, joined, prepared, seen, turned
 
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 
@@ -30,7 +31,9 @@ def refuses(op: str, call: object) -> str | None:
         return f"it has no {op}"
     if call.q_THD.dtype not in DTYPES:
         return f"{str(call.q_THD.dtype).removeprefix('torch.')} is not one of its fused dtypes"
-    return None
+    if call.softcap is not None:
+        return "it does not cap scores"
+    return "it has no sinks" if call.sinks_H is not None else None
 
 
 def refuses_linear(call: LinearCall) -> str | None:
@@ -92,7 +95,7 @@ def append(call: AppendCall) -> tuple[Tensor, Sequence[Tensor], Sequence[Tensor]
     """
     assert call.room is not None
     q_THD, k_TKD, v_TKD = turned(call)
-    rows, starts = call.spans[:, 0], call.spans[:, 1]
+    rows, starts = call.spans[:, 0], call.spans[:, 1] % call.room.keys.shape[2]
     call.room.keys[rows, :, starts] = k_TKD.to(call.room.keys.dtype)
     call.room.values[rows, :, starts] = v_TKD.to(call.room.values.dtype)
     return q_THD, *call.seen()
@@ -103,11 +106,13 @@ def attention(call: AttentionCall) -> Tensor:
     one_each = len(call.counts) == call.q_THD.shape[0] and call.q_THD.device.type == "cuda"
     if one_each and call.room is not None and call.spans is not None:
         return together(call, call.room, call.spans)
-    queries = call.q_THD.split(list(call.counts))
-    parts = [
-        one(q_THD, k_KND, v_KND, call)
-        for q_THD, k_KND, v_KND in zip(queries, call.k_KND, call.v_KND, strict=True)
-    ]
+    parts: list[Tensor] = []
+    for q_THD, k_KND, v_KND, end in call.sequences():
+        if call.band.forgets:
+            parts += blocks(q_THD, k_KND, v_KND, end, call, one)
+        else:
+            first, first_key = end - q_THD.shape[0], end - k_KND.shape[1]
+            parts.append(one(q_THD, k_KND, v_KND, first, first_key, call))
     return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 
@@ -129,20 +134,23 @@ def together(call: AttentionCall, room: Room, spans: Tensor) -> Tensor:
     return out_THD[:, :, 0]
 
 
-def one(q_THD: Tensor, k_KND: Tensor, v_KND: Tensor, call: AttentionCall) -> Tensor:
-    """The attention of one sequence, [T, H, D]."""
+def one(
+    q_THD: Tensor, k_KND: Tensor, v_KND: Tensor, first: int, first_key: int, call: AttentionCall
+) -> Tensor:
+    """The attention of neighbouring queries of one sequence, [T, H, D]."""
     tokens, keys = q_THD.shape[0], k_KND.shape[1]
     dtype = computed(q_THD, k_KND)
     # is_causal aligns the first query with the first key, so it fits only where nothing is
-    # remembered; one query sees all keys and needs no mask.
-    whole = call.causal and tokens == keys
-    partial = call.causal and 1 < tokens < keys
+    # remembered; the newest query of a causal band sees all keys and needs no mask.
+    whole = call.band.causal and first == first_key and tokens > 1
+    free = call.band.full or (call.band.causal and tokens == 1) or whole
+    where = (tokens, keys, first, first_key, q_THD.device)
     out_1HTD = scaled_dot_product_attention(
         q_THD.transpose(0, 1)[None].to(dtype),
         k_KND[None].to(dtype),
         v_KND[None].to(dtype),
-        attn_mask=causal_mask(tokens, keys, q_THD) if partial else None,
-        is_causal=whole and tokens > 1,
+        attn_mask=None if free else seen(call.band, *where),
+        is_causal=whole,
         scale=call.scale,
         enable_gqa=k_KND.shape[0] != q_THD.shape[1],
     )

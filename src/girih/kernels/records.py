@@ -24,7 +24,7 @@ def before(rows: Rows) -> int:
             made = PreparationC(BEFORE.get(asked.activation, 0), asked.gated, None, None, 0.0)
         else:
             held = [
-                v.detach().float().contiguous()
+                v.detach().float().contiguous() + (asked.offset and v is asked.weight_I)
                 for v in (asked.weight_I, asked.bias_I)
                 if v is not None
             ]
@@ -40,12 +40,13 @@ def heads_of(heads: Heads) -> int:
     """Where it says how rows fall into heads."""
     if heads.prepared is None:
         norms = [
-            n.weight_I.detach().float().contiguous() if n else None
+            n.weight_I.detach().float().contiguous() + n.offset if n else None
             for n in (heads.query_norm, heads.key_norm)
         ]
         places = [None if norm is None else norm.data_ptr() for norm in norms]
         eps = heads.query_norm.eps if heads.query_norm else 0.0
-        made = HeadsC(heads.query, heads.kept, heads.width, heads.rotary, *places, eps)
+        steps = (2, 1) if heads.interleaved else (1, heads.rotary)
+        made = HeadsC(heads.query, heads.kept, heads.width, heads.rotary, *steps, *places, eps)
         heads.prepared = (ctypes.addressof(made), made, norms)
     return heads.prepared[0]  # type: ignore[no-any-return]
 
@@ -55,6 +56,8 @@ def room_of(room: Room) -> int:
     if room.prepared is None:
         keys, values = room.keys, room.values
         sequence, head, *_ = keys.stride()
-        made = RoomC(keys.data_ptr(), values.data_ptr(), STORED[keys.dtype], sequence, head)
+        made = RoomC(
+            keys.data_ptr(), values.data_ptr(), STORED[keys.dtype], sequence, head, keys.shape[2]
+        )
         room.prepared = (ctypes.addressof(made), made)
     return room.prepared[0]  # type: ignore[no-any-return]

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import gelu, relu, silu
 
-from girih.kernels.calls import AppendCall, AttentionCall, Gate, LinearCall, Norm, Rows
+from girih.kernels.calls import AppendCall, AttentionCall, Band, Gate, LinearCall, Norm, Rows
 from girih.kernels.packed import Packed
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
@@ -31,39 +31,63 @@ def refuses(op: str, call: object) -> str | None:
 def attention(call: AttentionCall) -> Tensor:
     """Softmax attention, sequence by sequence; returns [T, H, D] in the dtype of the queries."""
     out = []
-    for q_THD, k_KND, v_KND in zip(
-        call.q_THD.split(list(call.counts)), call.k_KND, call.v_KND, strict=True
-    ):
-        weights = attention_weights(q_THD, k_KND, causal=call.causal, scale=call.scale)
-        grouped = weights.unflatten(0, (k_KND.shape[0], -1)).flatten(1, 2)
-        mixed_KGTD = torch.matmul(grouped, v_KND.to(grouped.dtype))
-        heads_HTD = mixed_KGTD.unflatten(1, (-1, q_THD.shape[0])).flatten(0, 1)
-        out.append(heads_HTD.transpose(0, 1).to(call.q_THD.dtype))
+    for q_THD, k_KND, v_KND, end in call.sequences():
+        first = end - q_THD.shape[0]
+        out.append(attended(q_THD, k_KND, v_KND, first, end - k_KND.shape[1], call))
     return torch.cat(out)
 
 
-def attention_weights(q_THD: Tensor, k_KND: Tensor, *, causal: bool, scale: float) -> Tensor:
-    """The attention map [H, T, N] of one sequence whose queries are its last T of N tokens.
+def attended(
+    q_THD: Tensor, k_KND: Tensor, v_KND: Tensor, first: int, first_key: int, call: AttentionCall
+) -> Tensor:
+    """The attention of neighbouring queries of one sequence over neighbouring keys: [T, H, D].
 
-    Computed in float32, or in float64 for float64 queries.
+    `first` and `first_key` are the positions of the first of each.
+    """
+    weights_HTN = attention_weights(q_THD, k_KND, first, first_key, call)
+    grouped = weights_HTN.unflatten(0, (k_KND.shape[0], -1)).flatten(1, 2)
+    mixed_KGTD = torch.matmul(grouped, v_KND.to(grouped.dtype))
+    heads_HTD = mixed_KGTD.unflatten(1, (-1, q_THD.shape[0])).flatten(0, 1)
+    return heads_HTD.transpose(0, 1).to(q_THD.dtype)
+
+
+def attention_weights(
+    q_THD: Tensor, k_KND: Tensor, first: int, first_key: int, call: AttentionCall
+) -> Tensor:
+    """The attention map [H, T, N] of the same.
+
+    Computed in float32, or in float64 for float64 queries. With sinks a row sums up to less than 1.
     """
     dtype = torch.float64 if q_THD.dtype == torch.float64 else torch.float32
-    tokens, heads = q_THD.shape[:2]
+    tokens, keys = q_THD.shape[0], k_KND.shape[1]
     q_KGTD = q_THD.transpose(0, 1).to(dtype).unflatten(0, (k_KND.shape[0], -1))
-    scores = torch.matmul(q_KGTD.flatten(1, 2) * scale, k_KND.to(dtype).transpose(1, 2))
+    scores = torch.matmul(q_KGTD.flatten(1, 2) * call.scale, k_KND.to(dtype).transpose(1, 2))
     scores_HTN = scores.unflatten(1, (-1, tokens)).flatten(0, 1)
-    if causal:
-        scores_HTN = scores_HTN.masked_fill(
-            ~causal_mask(tokens, k_KND.shape[1], scores), -torch.inf
-        )
-    assert scores_HTN.shape[0] == heads
-    return torch.softmax(scores_HTN, dim=-1)
+    if call.softcap is not None:
+        scores_HTN = call.softcap * torch.tanh(scores_HTN / call.softcap)
+    if not call.band.full:
+        seen_TN = seen(call.band, tokens, keys, first, first_key, scores.device)
+        scores_HTN = scores_HTN.masked_fill(~seen_TN, -torch.inf)
+    if call.sinks_H is None:
+        return torch.softmax(scores_HTN, dim=-1)
+    sinks_HT1 = call.sinks_H.to(dtype)[:, None, None].expand(-1, tokens, 1)
+    return torch.softmax(torch.cat([scores_HTN, sinks_HT1], dim=-1), dim=-1)[..., :-1]
 
 
-def causal_mask(tokens: int, keys: int, like: Tensor) -> Tensor:
-    """[T, N], true where the query may see the key; the last query sees every key."""
-    query = torch.arange(keys - tokens, keys, device=like.device)
-    return torch.arange(keys, device=like.device) <= query[:, None]
+def seen(
+    band: Band, tokens: int, keys: int, first: int, first_key: int, device: torch.device
+) -> Tensor:
+    """[T, N], true where a query, at a position from `first` on, sees a key from `first_key` on."""
+    query_T1 = torch.arange(first, first + tokens, device=device)[:, None]
+    key_N = torch.arange(first_key, first_key + keys, device=device)
+    out_TN = torch.ones(tokens, keys, dtype=torch.bool, device=device)
+    if band.right is not None:
+        out_TN &= key_N <= query_T1 + band.right
+    if band.left is not None:
+        out_TN &= key_N >= query_T1 - band.left
+    if band.chunk is not None:
+        out_TN &= key_N // band.chunk == query_T1 // band.chunk
+    return out_TN
 
 
 def linear(call: LinearCall) -> Tensor:
@@ -118,9 +142,12 @@ def prepared(rows: Rows) -> Tensor:
 
 def normed(x_TM: Tensor, norm: Norm) -> Tensor:
     """Rows after a normalisation, in their own dtype."""
-    if norm.bias_I is None:
-        return rms_norm(x_TM, norm.weight_I, norm.eps)
-    return layer_norm(x_TM, norm.weight_I, norm.bias_I, norm.eps)
+    if norm.kind == "layer":
+        return layer_norm(x_TM, norm.weight_I, norm.bias_I, norm.eps)
+    weight_I = norm.weight_I
+    if norm.offset:
+        weight_I = 1 + (weight_I if weight_I.dtype == torch.float64 else weight_I.float())
+    return rms_norm(x_TM, weight_I, norm.eps)
 
 
 def append(call: AppendCall) -> tuple[Tensor, Sequence[Tensor], Sequence[Tensor]]:
@@ -135,11 +162,15 @@ def turned(call: AppendCall) -> tuple[Tensor, Tensor, Tensor]:
     heads = call.heads
     sizes = [heads.query * heads.width, heads.kept * heads.width, heads.kept * heads.width]
     parts = call.qkv_TO.split(sizes, dim=-1)
+    normed_parts = heads.query_norm is not None and heads.key_norm is not None
+    if normed_parts and heads.together:
+        parts = (normed(parts[0], heads.query_norm), normed(parts[1], heads.key_norm), parts[2])
     q_THD, k_TKD, v_TKD = (part.unflatten(-1, (-1, heads.width)) for part in parts)
-    if heads.query_norm is not None and heads.key_norm is not None:
+    if normed_parts and not heads.together:
         q_THD, k_TKD = normed(q_THD, heads.query_norm), normed(k_TKD, heads.key_norm)
     if call.rotation is not None:
-        q_THD, k_TKD = rotate(q_THD, *call.rotation), rotate(k_TKD, *call.rotation)
+        turn = rotate_neighbours if heads.interleaved else rotate
+        q_THD, k_TKD = turn(q_THD, *call.rotation), turn(k_TKD, *call.rotation)
     return q_THD, k_TKD, v_TKD
 
 
@@ -157,12 +188,13 @@ def rms_norm(x_TM: Tensor, weight_M: Tensor, eps: float) -> Tensor:
     return (scaled * weight_M.to(wide.dtype)).to(x_TM.dtype)
 
 
-def layer_norm(x_TM: Tensor, weight_M: Tensor, bias_M: Tensor, eps: float) -> Tensor:
+def layer_norm(x_TM: Tensor, weight_M: Tensor, bias_M: Tensor | None, eps: float) -> Tensor:
     """(x - mean) / sqrt(variance + eps) * weight + bias, in float32 within, over the last axis."""
     wide = x_TM if x_TM.dtype == torch.float64 else x_TM.float()
     centred = wide - wide.mean(-1, keepdim=True)
     scaled = centred * torch.rsqrt(centred.square().mean(-1, keepdim=True) + eps)
-    return (scaled * weight_M.to(wide.dtype) + bias_M.to(wide.dtype)).to(x_TM.dtype)
+    out_TM = scaled * weight_M.to(wide.dtype)
+    return (out_TM if bias_M is None else out_TM + bias_M.to(wide.dtype)).to(x_TM.dtype)
 
 
 def rotate(x_THD: Tensor, cos_TR: Tensor, sin_TR: Tensor) -> Tensor:
@@ -173,3 +205,11 @@ def rotate(x_THD: Tensor, cos_TR: Tensor, sin_TR: Tensor) -> Tensor:
     first, second, rest = wide.split([half, half, wide.shape[-1] - 2 * half], dim=-1)
     turned = (first * cos - second * sin, second * cos + first * sin, rest)
     return torch.cat(turned, dim=-1).to(x_THD.dtype)
+
+
+def rotate_neighbours(x_THD: Tensor, cos_TR: Tensor, sin_TR: Tensor) -> Tensor:
+    """Rotate the first 2R features of each head in pairs of neighbours (2 i, 2 i + 1)."""
+    count = 2 * cos_TR.shape[-1]
+    pairs = x_THD[..., :count].unflatten(-1, (-1, 2)).transpose(-1, -2).flatten(-2)
+    turned = rotate(pairs, cos_TR, sin_TR).unflatten(-1, (2, -1)).transpose(-1, -2).flatten(-2)
+    return torch.cat((turned, x_THD[..., count:]), dim=-1)

@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from girih.kernels import dispatch, reference
-from girih.kernels.calls import AppendCall, AttentionCall, Heads, Rows
+from girih.kernels.calls import CAUSAL, FULL, AppendCall, AttentionCall, Band, Heads, Rows
 from girih.nn.registry import Place, builds, made
 from girih.nn.weight import Products, weights
+from girih.spec import AllHeads, Causal, Chunked, Mask, Sliding
 from girih.spec import Attention as AttentionNode
-from girih.spec import Causal
 from girih.state.step import Step
 
 
@@ -24,20 +24,31 @@ class Attention(nn.Module):
         super().__init__()
         self.node, self.path, self.exact = node, place.path, place.exact
         self.plan = place.plan
-        self.causal = isinstance(node.mask, Causal)
+        self.band = band(node.mask)
         matrices = weights(node.tensors(place.dim))
         self.q, self.k, self.v, self.o = (matrices[name] for name in "qkvo")
         self.into = Products([self.q, self.k, self.v], exact=place.exact)
         self.out = Products([self.o], exact=place.exact)
-        head = Place(dim=node.head_dim, path=place.path, plan=place.plan)
-        self.q_norm = made(node.head_norm, head) if node.head_norm else None
-        self.k_norm = made(node.head_norm, head) if node.head_norm else None
+        self.q_norm = self.norm(node.heads, place)
+        self.k_norm = self.norm(node.kv_heads, place)
         self.shape = Heads(
             query=node.heads,
             kept=node.kv_heads,
             width=node.head_dim,
             rotary=node.position.width // 2 if node.position is not None else 0,
+            interleaved=node.position is not None and node.position.pairs == "interleaved",
+            together=isinstance(node.head_norm, AllHeads),
         )
+
+    def norm(self, heads: int, place: Place) -> nn.Module | None:
+        """The norm of each of so many heads, or of all of them, where the node has one."""
+        node = self.node
+        if node.head_norm is None:
+            return None
+        together = isinstance(node.head_norm, AllHeads)
+        width = node.head_dim * heads if together else node.head_dim
+        own = node.head_norm.norm if isinstance(node.head_norm, AllHeads) else node.head_norm
+        return made(own, Place(dim=width, path=place.path, plan=place.plan))
 
     @property
     def heads(self) -> Heads:
@@ -90,8 +101,10 @@ class Attention(nn.Module):
             k_KND=k_KND,
             v_KND=v_KND,
             counts=step.counts,
-            causal=self.causal,
-            scale=self.node.head_dim**-0.5,
+            scale=self.node.head_dim**-0.5 if self.node.scale is None else self.node.scale,
+            band=self.band,
+            softcap=self.node.softcap,
+            ends=step.ends,
             heads=append.heads,
             room=append.room,
             spans=step.spans,
@@ -100,11 +113,17 @@ class Attention(nn.Module):
     def show(self, call: AttentionCall, step: Step) -> None:
         """Capture the map of each sequence: [H, T, N]."""
         assert step.capture is not None
-        queries = call.q_THD.split(list(call.counts))
-        for q_THD, k_KND in zip(queries, call.k_KND, strict=True):
+        for q_THD, k_KND, _, end in call.sequences():
             size = q_THD.shape[1] * q_THD.shape[0] * k_KND.shape[1]
             step.capture.reserve(self.path, size, 4)
-            weights_HTN = reference.attention_weights(
-                q_THD, k_KND, causal=call.causal, scale=call.scale
-            )
-            step.capture.put(self.path, weights_HTN)
+            firsts = end - q_THD.shape[0], end - k_KND.shape[1]
+            step.capture.put(self.path, reference.attention_weights(q_THD, k_KND, *firsts, call))
+
+
+def band(mask: Mask) -> Band:
+    """What kernels are told of a mask."""
+    if isinstance(mask, Sliding):
+        return Band(left=mask.left, right=mask.right)
+    if isinstance(mask, Chunked):
+        return Band(chunk=mask.size)
+    return CAUSAL if isinstance(mask, Causal) else FULL

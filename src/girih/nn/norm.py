@@ -13,7 +13,7 @@ from girih.spec import RMSNorm as RMSNormNode
 @builds(RMSNormNode)
 @builds(LayerNormNode)
 class Normalisation(nn.Module):
-    """x / sqrt(mean(x^2) + eps) * weight; with a bias, of x - mean, plus the bias."""
+    """An RMS norm or a layer norm: `kernels.reference.normed` of what its node says."""
 
     bias: nn.Parameter | None
 
@@ -22,6 +22,7 @@ class Normalisation(nn.Module):
         shapes = node.tensors(place.dim)
         self.eps = node.eps
         self.kind = "layer" if isinstance(node, LayerNormNode) else "rms"
+        self.offset = isinstance(node, RMSNormNode) and node.offset
         self.weight = nn.Parameter(torch.empty(shapes["weight"].shape))
         self.bias = nn.Parameter(torch.empty(shapes["bias"].shape)) if "bias" in shapes else None
         self.made: Norm | None = None
@@ -31,7 +32,13 @@ class Normalisation(nn.Module):
         """What a kernel is told of it; the same until a parameter is replaced."""
         made = self.made
         if made is None or made.weight_I is not self.weight or made.bias_I is not self.bias:
-            made = Norm(kind=self.kind, weight_I=self.weight, bias_I=self.bias, eps=self.eps)
+            made = Norm(
+                kind=self.kind,
+                weight_I=self.weight,
+                bias_I=self.bias,
+                eps=self.eps,
+                offset=self.offset,
+            )
             self.made = made
         return made
 

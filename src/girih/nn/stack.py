@@ -1,5 +1,6 @@
 """Layers of branches with an input and a head. T tokens, M model, R wanted rows, V vocabulary."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 import torch
@@ -13,6 +14,7 @@ from girih.spec import Attention as AttentionNode
 from girih.spec import Branch as BranchNode
 from girih.spec import Layer as LayerNode
 from girih.spec import Model as ModelNode
+from girih.spec import Parallel as ParallelNode
 from girih.spec import Rope
 from girih.spec import Stack as StackNode
 from girih.state.step import Step
@@ -35,6 +37,14 @@ class Branch(nn.Module):
         self.mixer = made(node.mixer, place)
         self.post = made(node.post, place) if node.post else None
 
+    def leaves(self, name: str) -> Iterator[tuple[str, nn.Module]]:
+        """The mixers that are no group of others, by their names."""
+        if isinstance(self.mixer, Parallel):
+            for part, branch in self.mixer.named_children():
+                yield from branch.leaves(f"{name}.{part}")
+        else:
+            yield name, self.mixer
+
     def forward(self, x_TM: Tensor, step: Step) -> Tensor:
         """[T, M] -> [T, M]."""
         before = None if self.pre is None else self.pre.call
@@ -42,6 +52,31 @@ class Branch(nn.Module):
             out_TM: Tensor = self.mixer(Rows(x_TM, before, self.dtype, self.rounds, x_TM), step)
             return out_TM
         return x_TM + self.post(self.mixer(Rows(x_TM, before, self.dtype, self.rounds), step))
+
+
+@builds(ParallelNode)
+class Parallel(nn.Module):
+    """The sum of mixers that read the same rows, each onto the sum of those before it."""
+
+    def __init__(self, node: ParallelNode, place: Place) -> None:
+        super().__init__()
+        for part in node.parts:
+            self.add_module(part.name, made(part, place.inside(part.name)))
+
+    def forward(self, rows: Rows, step: Step) -> Tensor:
+        """[T, M] -> [T, M], added onto what the rows say."""
+        out_TM = rows.onto
+        for part in self.children():
+            before = rows.before if part.pre is None else part.pre.call
+            own = Rows(rows.x_TI, before, rows.dtype, rows.rounds)
+            if part.post is None:
+                own.onto = out_TM
+                out_TM = part.mixer(own, step)
+            else:
+                added_TM = part.post(part.mixer(own, step))
+                out_TM = added_TM if out_TM is None else out_TM + added_TM
+        assert out_TM is not None
+        return out_TM
 
 
 @builds(LayerNode)
@@ -80,7 +115,7 @@ class Stack(nn.Module):
         self.head = tables.get("head")
         table = self.embed if self.head is None else self.head
         self.out = Products([table], exact=place.exact) if node.head is not None else None
-        mixers = [branch.mixer for layer in node.layers for branch in layer.branches]
+        mixers = [branch.mixer for _, branch in node.leaves()]
         found = [mixer.position for mixer in mixers if isinstance(mixer, AttentionNode)]
         self.ropes = list(dict.fromkeys(rope for rope in found if rope is not None))
 
@@ -96,6 +131,8 @@ class Stack(nn.Module):
     def start(self, step: Step) -> Tensor:
         """The embedded tokens [T, M]."""
         x_TM = self.embed.rows(step.tokens, RESIDUAL)
+        if self.node.input.scale is not None:
+            x_TM = x_TM * self.node.input.scale
         if self.position is not None:
             x_TM = x_TM + self.position.rows(step.positions, RESIDUAL)
         return x_TM
@@ -109,7 +146,17 @@ class Stack(nn.Module):
         x_RM = x_TM if step.rows is None else x_TM[step.rows]
         if self.out is None:
             return x_RM if self.norm is None else self.norm(x_RM)
-        return self.out(Rows(x_RM, None if self.norm is None else self.norm.call, RESIDUAL))
+        before = None if self.norm is None else self.norm.call
+        return self.bent(self.out(Rows(x_RM, before, RESIDUAL)))
+
+    def bent(self, logits_RV: Tensor) -> Tensor:
+        """The logits scaled and capped, where the head says so."""
+        head = self.node.head
+        if head is not None and head.scale is not None:
+            logits_RV = logits_RV * head.scale
+        if head is not None and head.softcap is not None:
+            logits_RV = head.softcap * torch.tanh(logits_RV / head.softcap)
+        return logits_RV
 
     def products(self) -> dict[str, Products]:
         """Its products by the names of their weights."""

@@ -7,16 +7,16 @@ from girih.spec.draw import draw
 from girih.spec.errors import SpecError
 from girih.spec.formats import FORMATS, Format, format_of
 from girih.spec.graph import graph
-from girih.spec.masks import Causal, Full, Mask
+from girih.spec.masks import Causal, Chunked, Full, Mask, Sliding
 from girih.spec.mixers import MLP, Attention, Mixer
-from girih.spec.model import Branch, Head, Layer, Model, Stack, Tokens
-from girih.spec.norms import LayerNorm, Norm, RMSNorm
+from girih.spec.model import Branch, Head, Layer, Model, Parallel, Stack, Tokens
+from girih.spec.norms import AllHeads, LayerNorm, Norm, RMSNorm
 from girih.spec.positions import FrequencyFactors, Learned, LinearScaling, Llama3Scaling, Rope
 
 __all__ = [
-    "FORMATS", "MLP", "Attention", "Branch", "Causal", "Cost", "Flops", "Format",
-    "FrequencyFactors", "Full", "Head", "Layer", "LayerNorm", "Learned", "LinearScaling",
-    "Llama3Scaling", "Mask", "Mixer", "Model", "Node", "Norm", "RMSNorm", "Rope", "Slot",
-    "SpecError", "Stack", "Tensor", "Tokens", "Work", "cost", "draw", "format_of", "from_json",
-    "graph", "to_json",
+    "FORMATS", "MLP", "AllHeads", "Attention", "Branch", "Causal", "Chunked", "Cost", "Flops",
+    "Format", "FrequencyFactors", "Full", "Head", "Layer", "LayerNorm", "Learned", "LinearScaling",
+    "Llama3Scaling", "Mask", "Mixer", "Model", "Node", "Norm", "Parallel", "RMSNorm", "Rope",
+    "Sliding", "Slot", "SpecError", "Stack", "Tensor", "Tokens", "Work", "cost", "draw",
+    "format_of", "from_json", "graph", "to_json",
 ]  # fmt: skip

@@ -42,14 +42,25 @@ class Tensor:
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """Something a mixer remembers: one entry of `shape` for every token of a sequence."""
+    """Something a mixer remembers: an entry of `shape` for each token of a sequence.
+
+    With a `window`, for the last so many tokens only.
+    """
 
     name: str
     shape: tuple[int, ...]
+    window: int | None = None
 
-    def values(self, tokens: int) -> int:
+    def entries(self, tokens: int, slack: int = 0) -> int:
+        """How many entries it has room for, where sequences may have `tokens` tokens.
+
+        With `slack`, a window keeps so many more, by which it can be rewound.
+        """
+        return tokens if self.window is None else min(tokens, self.window + slack)
+
+    def values(self, tokens: int, slack: int = 0) -> int:
         """How many numbers it holds after `tokens` tokens of one sequence."""
-        return tokens * math.prod(self.shape)
+        return self.entries(tokens, slack) * math.prod(self.shape)
 
 
 @dataclass(frozen=True, slots=True)

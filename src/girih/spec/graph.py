@@ -1,10 +1,13 @@
 """A model as plain data: its boxes, with a few words and the parameters of each."""
 
+from collections.abc import Mapping
 from typing import Any
 
-from girih.spec.base import Node
+from girih.spec.base import Node, Tensor
+from girih.spec.masks import Chunked, Mask, Sliding
 from girih.spec.mixers import MLP, Attention
-from girih.spec.model import Branch, Layer, Model, Stack
+from girih.spec.model import Branch, Layer, Model, Parallel, Stack
+from girih.spec.norms import AllHeads
 from girih.spec.positions import Rope
 
 
@@ -19,7 +22,7 @@ def graph(spec: Model) -> dict[str, Any]:
 def stack_graph(stack: Stack) -> dict[str, Any]:
     """One stack as plain data."""
     tables = stack.input.tensors(stack.dim)
-    head = stack.tensors().get("head.weight")
+    head = {name: t for name, t in stack.tensors().items() if name.startswith("head.")}
     norm = stack.norm.tensors(stack.dim) if stack.norm else {}
     return {
         "name": stack.name,
@@ -35,7 +38,7 @@ def stack_graph(stack: Stack) -> dict[str, Any]:
         "norm_parameters": sum(t.numel for t in norm.values()),
         "head": None
         if stack.head is None
-        else {"tied": stack.head.tied, "parameters": head.numel if head else 0},
+        else {"tied": stack.head.tied, "parameters": sum_of(head)},
     }
 
 
@@ -46,20 +49,40 @@ def layer_graph(stack: Stack, first: int, last: int) -> dict[str, Any]:
         "first": first,
         "last": last,
         "parameters": sum(t.numel for t in layer.tensors(stack.dim).values()),
-        "branches": [branch_graph(branch, stack.dim) for branch in layer.branches],
+        "branches": [one for branch in layer.branches for one in branch_graphs(branch, stack.dim)],
     }
 
 
+def branch_graphs(branch: Branch, dim: int) -> list[dict[str, Any]]:
+    """A branch as plain data; of one whose mixers run in parallel, each of them."""
+    if isinstance(branch.mixer, Parallel):
+        shared = 0 if branch.pre is None else sum_of(branch.pre.tensors(dim))
+        parts = [branch_graph(part, dim) for part in branch.mixer.parts]
+        for place, part in enumerate(parts):
+            part["name"] = f"{branch.name}.{part['name']}"
+            part["pre"] = part["pre"] or (words(branch.pre) if branch.pre else None)
+            part["parallel"] = True
+            part["parameters"] += 0 if place else shared
+        return parts
+    return [branch_graph(branch, dim)]
+
+
 def branch_graph(branch: Branch, dim: int) -> dict[str, Any]:
-    """A branch as plain data."""
+    """A branch with one mixer as plain data."""
     return {
         "name": branch.name,
         "mixer": words(branch.mixer),
         "pre": words(branch.pre) if branch.pre else None,
         "post": words(branch.post) if branch.post else None,
-        "parameters": sum(t.numel for t in branch.tensors(dim).values()),
+        "parallel": False,
+        "parameters": sum_of(branch.tensors(dim)),
         "state": [{"name": slot.name, "shape": list(slot.shape)} for slot in branch.state()],
     }
+
+
+def sum_of(tensors: Mapping[str, Tensor]) -> int:
+    """The parameters of some tensors."""
+    return sum(tensor.numel for tensor in tensors.values())
 
 
 def spans(layers: tuple[Layer, ...]) -> list[tuple[int, int]]:
@@ -92,14 +115,27 @@ def attention_words(value: Attention) -> str:
     parts = [f"{value.heads} heads x {value.head_dim}"]
     if value.kv_heads != value.heads:
         parts.append(f"{value.kv_heads} kv")
-    parts.append(value.mask.what)
+    parts.append(mask_words(value.mask))
     if value.position is not None:
         parts.append(rope_words(value.position))
     if value.head_norm is not None:
-        parts.append("q/k norm")
+        together = isinstance(value.head_norm, AllHeads)
+        parts.append("q/k norm of all heads" if together else "q/k norm")
+    if value.softcap is not None:
+        parts.append(f"softcap {value.softcap:g}")
     if value.biases:
         parts.append("bias " + "/".join(value.biases))
     return f"{kind}: " + ", ".join(parts)
+
+
+def mask_words(mask: Mask) -> str:
+    """A mask in a few words; a window counts the token itself."""
+    if isinstance(mask, Sliding):
+        ahead = f" and {mask.right:,} ahead" if mask.right else ""
+        return f"window {mask.left + 1:,}{ahead}"
+    if isinstance(mask, Chunked):
+        return f"chunks of {mask.size:,}"
+    return mask.what
 
 
 def rope_words(value: Rope) -> str:

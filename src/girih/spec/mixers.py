@@ -3,8 +3,8 @@
 from typing import ClassVar, Literal
 
 from girih.spec.base import Flops, Node, Slot, Tensor, Work, node, positive, prefixed, require
-from girih.spec.masks import Causal, Full, Mask
-from girih.spec.norms import RMSNorm
+from girih.spec.masks import Causal, Chunked, Full, Mask, Sliding
+from girih.spec.norms import AllHeads, RMSNorm
 from girih.spec.positions import Rope
 
 Activation = Literal["silu", "gelu", "gelu_tanh", "relu"]
@@ -22,14 +22,19 @@ class Attention(Node):
     heads: int
     kv_heads: int
     head_dim: int
-    mask: Causal | Full = Causal()
+    mask: Causal | Full | Sliding | Chunked = Causal()
     position: Rope | None = None
-    head_norm: RMSNorm | None = None
+    head_norm: RMSNorm | AllHeads | None = None
     """Of each query and key before rotation; one weight for the queries, one for the keys."""
     biases: tuple[Literal["q", "k", "v", "o"], ...] = ()
+    scale: float | None = None
+    """What scores are multiplied by; None: one over the root of head_dim."""
+    softcap: float | None = None
+    """Scores x become softcap * tanh(x / softcap) (Bello et al., arXiv 1611.09940; Gemma 2)."""
 
     def check(self) -> None:
         positive(heads=self.heads, kv_heads=self.kv_heads, head_dim=self.head_dim)
+        positive(**{n: v for n in ("scale", "softcap") if (v := getattr(self, n)) is not None})
         require(
             self.heads % self.kv_heads == 0,
             f"heads {self.heads} is not a multiple of kv_heads {self.kv_heads}",
@@ -52,15 +57,18 @@ class Attention(Node):
         for name in self.biases:
             weight = out[f"{name}.weight"]
             out[f"{name}.bias"] = Tensor(weight.shape[:1], weight.axes[:1])
-        if self.head_norm is not None:
+        if isinstance(self.head_norm, AllHeads):
+            out |= prefixed("q_norm", self.head_norm.norm.tensors(queries))
+            out |= prefixed("k_norm", self.head_norm.norm.tensors(keys))
+        elif self.head_norm is not None:
             out |= prefixed("q_norm", self.head_norm.tensors(self.head_dim))
             out |= prefixed("k_norm", self.head_norm.tensors(self.head_dim))
         return out
 
     def state(self) -> tuple[Slot, ...]:
-        """The keys (after rotation) and values of every token."""
-        shape = (self.kv_heads, self.head_dim)
-        return (Slot("k", shape), Slot("v", shape))
+        """The keys (after rotation) and values of every token that the mask may still see."""
+        shape, window = (self.kv_heads, self.head_dim), self.mask.kept
+        return (Slot("k", shape, window), Slot("v", shape, window))
 
     def flops(self, dim: int, work: Work) -> Flops:
         """The matrix products of one forward pass."""

@@ -2,6 +2,7 @@
 
 import re
 from collections import Counter
+from collections.abc import Iterator
 from typing import ClassVar
 
 from girih.spec.base import Flops, Node, Slot, Tensor, Work, node, positive, prefixed, require
@@ -22,7 +23,7 @@ class Branch(Node):
     what: ClassVar[str] = "branch"
 
     name: str
-    mixer: Attention | MLP
+    mixer: "Attention | MLP | Parallel"
     pre: RMSNorm | LayerNorm | None = None
     post: RMSNorm | LayerNorm | None = None
 
@@ -35,13 +36,51 @@ class Branch(Node):
         out |= self.mixer.tensors(dim)
         return out | (prefixed("post", self.post.tensors(dim)) if self.post else {})
 
+    def leaves(self, path: str) -> "Iterator[tuple[str, Branch]]":
+        """The branches whose mixer is no group of others, by their paths."""
+        if isinstance(self.mixer, Parallel):
+            for part in self.mixer.parts:
+                yield from part.leaves(f"{path}.{part.name}")
+        else:
+            yield path, self
+
     def state(self) -> tuple[Slot, ...]:
-        """What the mixer remembers."""
-        return self.mixer.state()
+        """What the mixer itself remembers."""
+        return () if isinstance(self.mixer, Parallel) else self.mixer.state()
 
     def flops(self, dim: int, work: Work) -> Flops:
         """The matrix products of the mixer."""
         return self.mixer.flops(dim, work)
+
+
+@node
+class Parallel(Node):
+    """Mixers that read the same input and add to the same stream: the sum of them.
+
+    A part without a norm of its own gets what the branch around it has normed (GPT-J); one with a
+    norm gets the stream through that (GPT-NeoX).
+    """
+
+    what: ClassVar[str] = "parallel"
+
+    parts: tuple[Branch, ...]
+
+    def check(self) -> None:
+        require(len(self.parts) > 1, f"parts: {len(self.parts)} where two or more are wanted")
+        unique("parts", [part.name for part in self.parts])
+        nested = [part.name for part in self.parts if isinstance(part.mixer, Parallel)]
+        require(not nested, f"parts: {', '.join(nested)} is parallel again")
+
+    def tensors(self, dim: int) -> dict[str, Tensor]:
+        """The weights of the parts, by local name."""
+        out: dict[str, Tensor] = {}
+        for part in self.parts:
+            out |= prefixed(part.name, part.tensors(dim))
+        return out
+
+    def flops(self, dim: int, work: Work) -> Flops:
+        """The matrix products of the parts."""
+        return sum((part.flops(dim, work) for part in self.parts), Flops())
 
 
 @node
@@ -53,10 +92,8 @@ class Layer(Node):
     branches: tuple[Branch, ...]
 
     def check(self) -> None:
-        names = [branch.name for branch in self.branches]
-        require(bool(names), "branches is empty")
-        twice = next((name for name, count in Counter(names).items() if count > 1), None)
-        require(twice is None, f"branches: the name {twice} is used twice")
+        require(bool(self.branches), "branches is empty")
+        unique("branches", [branch.name for branch in self.branches])
 
     def tensors(self, dim: int) -> dict[str, Tensor]:
         """The weights of the branches, by local name."""
@@ -78,9 +115,12 @@ class Tokens(Node):
 
     vocab: int
     position: Learned | None = None
+    scale: float | None = None
+    """What the embedding is multiplied by (Gemma: the root of the width)."""
 
     def check(self) -> None:
         positive(vocab=self.vocab)
+        positive(**({} if self.scale is None else {"scale": self.scale}))
 
     def tensors(self, dim: int) -> dict[str, Tensor]:
         """The tables of the input, by local name."""
@@ -97,6 +137,15 @@ class Head(Node):
     what: ClassVar[str] = "head"
 
     tied: bool = False
+    biased: bool = False
+    scale: float | None = None
+    """What the logits are multiplied by."""
+    softcap: float | None = None
+    """Logits x become softcap * tanh(x / softcap)."""
+
+    def check(self) -> None:
+        positive(**{n: v for n in ("scale", "softcap") if (v := getattr(self, n)) is not None})
+        require(not (self.tied and self.biased), "a tied head has no bias of its own")
 
 
 @node
@@ -138,16 +187,19 @@ class Stack(Node):
             out |= prefixed("norm", self.norm.tensors(self.dim))
         if self.head is not None and not self.head.tied:
             out["head.weight"] = Tensor((self.input.vocab, self.dim), ("vocab", "model"))
+            if self.head.biased:
+                out["head.bias"] = Tensor((self.input.vocab,), ("vocab",))
         return out
+
+    def leaves(self) -> Iterator[tuple[str, Branch]]:
+        """Every branch whose mixer is no group of others, by its path."""
+        for index, layer in enumerate(self.layers):
+            for branch in layer.branches:
+                yield from branch.leaves(f"{self.name}.layers.{index}.{branch.name}")
 
     def state(self) -> dict[str, tuple[Slot, ...]]:
         """What is remembered, by the path of the branch that remembers it."""
-        return {
-            f"{self.name}.layers.{index}.{branch.name}": branch.state()
-            for index, layer in enumerate(self.layers)
-            for branch in layer.branches
-            if branch.state()
-        }
+        return {path: branch.state() for path, branch in self.leaves() if branch.state()}
 
     def flops(self, work: Work) -> Flops:
         """The matrix products of one forward pass through this stack."""
@@ -186,6 +238,12 @@ class Model(Node):
     def context(self) -> int | None:
         """The most tokens of one sequence that every stack is made for, if any says so."""
         return min((stack.context for stack in self.stacks if stack.context), default=None)
+
+
+def unique(where: str, names: list[str]) -> None:
+    """Raise SpecError where a name is used twice."""
+    twice = next((name for name, count in Counter(names).items() if count > 1), None)
+    require(twice is None, f"{where}: the name {twice} is used twice")
 
 
 def named(name: str) -> None:

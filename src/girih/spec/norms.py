@@ -12,6 +12,8 @@ class RMSNorm(Node):
     what: ClassVar[str] = "rms norm"
 
     eps: float
+    offset: bool = False
+    """Whether it multiplies by 1 + weight, so that weights of zero change nothing (Gemma)."""
 
     def check(self) -> None:
         positive(eps=self.eps)
@@ -28,13 +30,24 @@ class LayerNorm(Node):
     what: ClassVar[str] = "layer norm"
 
     eps: float
+    biased: bool = True
 
     def check(self) -> None:
         positive(eps=self.eps)
 
     def tensors(self, dim: int) -> dict[str, Tensor]:
         """The weights for inputs of width `dim`."""
-        return {"weight": Tensor((dim,), ("model",)), "bias": Tensor((dim,), ("model",))}
+        out = {"weight": Tensor((dim,), ("model",))}
+        return out | ({"bias": Tensor((dim,), ("model",))} if self.biased else {})
+
+
+@node
+class AllHeads(Node):
+    """One norm over the features of all heads together, where others have one of each head."""
+
+    what: ClassVar[str] = "norm of all heads"
+
+    norm: RMSNorm
 
 
 Norm = RMSNorm | LayerNorm

@@ -1,6 +1,6 @@
 """How a model knows the place of a token."""
 
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from girih.spec.base import Node, node, positive, require
 
@@ -53,10 +53,10 @@ class FrequencyFactors(Node):
 
 @node
 class Rope(Node):
-    """Rotary positions on the first `width` features of each head, in half-split pairs.
+    """Rotary positions on the first `width` features of each head (Su et al., arXiv 2104.09864).
 
-    Feature i is paired with feature i + width / 2 (Su et al., arXiv 2104.09864; the pairing of
-    GPT-NeoX and Llama checkpoints in the Hugging Face layout).
+    In half-split pairs feature i is paired with feature i + width / 2 (GPT-NeoX, and Llama in the
+    Hugging Face layout); interleaved, each even one with the next (GPT-J, the paper itself).
     """
 
     what: ClassVar[str] = "rotary"
@@ -64,6 +64,7 @@ class Rope(Node):
     width: int
     theta: float
     scaling: LinearScaling | Llama3Scaling | FrequencyFactors | None = None
+    pairs: Literal["half", "interleaved"] = "half"
 
     def check(self) -> None:
         positive(width=self.width, theta=self.theta)

@@ -15,8 +15,11 @@ class Room(Protocol):
     """Where one layer's keys and values lie, for kernels that read and write them in place."""
 
     keys: Tensor
-    """[sequences, heads, capacity, width], and so the values."""
+    """[sequences, heads, entries, width], and so the values."""
     values: Tensor
+    window: int | None
+    """How many of the last tokens a layer sees; None: all. That of a position is in the place of
+    the position modulo the entries."""
     prepared: Any
     """Whatever a kernel keeps with it between steps."""
 
@@ -24,11 +27,16 @@ class Room(Protocol):
 class Storage(Protocol):
     """Where the state of several sequences is kept."""
 
-    def append(self, path: str, values: Mapping[str, Tensor], step: "Step") -> None:
-        """Write the new entries of a step ([tokens, ...] packed) behind those already there."""
+    def remember(
+        self, path: str, values: Mapping[str, Tensor], step: "Step"
+    ) -> list[Sequence[Tensor]]:
+        """Keep the new entries of a step ([tokens, ...] packed) behind those already there.
+
+        Returns all that each sequence may see, by name: [heads, entries, width], in order.
+        """
 
     def seen(self, path: str, name: str, step: "Step") -> Sequence[Tensor]:
-        """All entries of each sequence of the step, the new ones too: [heads, entries, width]."""
+        """All entries of each sequence of the step, once the new ones are written."""
 
     def positions(self, sequence: int) -> int:
         """How many tokens a sequence has behind it."""
@@ -59,6 +67,14 @@ class Step:
     """Cosines and sines [T, width / 2] of each rotary encoding, filled by the stack."""
     capture: Capture | None = None
 
+    @property
+    def ends(self) -> tuple[int, ...]:
+        """The tokens that each sequence has after this step."""
+        if self.state is None:
+            return self.counts
+        places = zip(self.sequences, self.counts, strict=True)
+        return tuple(self.state.positions(row) + count for row, count in places)
+
     def room(self, path: str) -> Room | None:
         """Where the state keeps the keys and values of a layer, if they lie in one place."""
         return None if self.state is None else self.state.room(path, self)
@@ -71,8 +87,7 @@ class Step:
     def remember(self, path: str, **values: Tensor) -> list[Sequence[Tensor]]:
         """Keep new entries [T, heads, width]; return all entries of each sequence, by name."""
         if self.state is not None:
-            self.state.append(path, values, self)
-            return self.seen(path, *values)
+            return self.state.remember(path, values, self)
         return [
             [part.transpose(0, 1) for part in torch.split(value, list(self.counts))]
             for value in values.values()

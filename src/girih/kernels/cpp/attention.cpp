@@ -5,10 +5,10 @@
 struct Span { int64_t row, start, count; };  // of the state; tokens remembered; new ones
 struct State {
     void *keys, *values;
-    int64_t number, sequence_stride, head_stride;  // number: what it holds, float32 (0) or bfloat16 (1)
+    int64_t number, sequence_stride, head_stride, kept;  // number: what it holds, float32 (0) or bfloat16 (1)
 };
 struct Heads {
-    int64_t query, kept, width, rotary;          // rotary: pairs of features that are rotated, half-split
+    int64_t query, kept, width, rotary, step, apart;  // rotary: pairs that are rotated, the ith of them step * i and `apart` from it
     const float *query_norm, *key_norm;          // weights [width], or null
     float eps;
 };
@@ -18,9 +18,9 @@ void turn(const Heads& heads, const float* from, const float* norm, const float*
           float* __restrict to) {
     if (norm) normed(from, heads.width, false, norm, nullptr, heads.eps, to);
     else std::memcpy(to, from, heads.width * sizeof(float));
-    for (int64_t i = 0, j = heads.rotary; i < heads.rotary; ++i, ++j) {
-        const float first = to[i], second = to[j];
-        to[i] = first * cosines[i] - second * sines[i], to[j] = second * cosines[i] + first * sines[i];
+    for (int64_t p = 0; p < heads.rotary; ++p) {
+        float &one = to[p * heads.step], &other = to[p * heads.step + heads.apart], first = one;
+        one = first * cosines[p] - other * sines[p], other = other * cosines[p] + first * sines[p];
     }
 }
 
@@ -96,7 +96,7 @@ EXPORT void girih_append(const Heads* heads, const State* state, const Span* spa
         float* to = out + token * heads->query * heads->width;
         for (int64_t h = 0; h < heads->query; ++h, row += heads->width, to += heads->width) turn(*heads, row, heads->query_norm, cosine, sine, to);
         for (int64_t h = 0; h < heads->kept; ++h, row += heads->width) {
-            const int64_t at = span->row * state->sequence_stride + h * state->head_stride + (span->start + place) * heads->width;
+            const int64_t at = span->row * state->sequence_stride + h * state->head_stride + (span->start + place) % state->kept * heads->width;
             turn(*heads, row, heads->key_norm, cosine, sine, turned.data());
             put(state->keys, at, turned.data(), heads->width), put(state->values, at, row + heads->kept * heads->width, heads->width);
         }
@@ -107,8 +107,9 @@ EXPORT void girih_append(const Heads* heads, const State* state, const Span* spa
 EXPORT void girih_attend(const Heads* heads, const State* state, const Span* spans, int64_t count, const float* q,
                              float scale, float* out, int threads) {
     const int64_t width = heads->width, group = heads->query / heads->kept;
+    const auto newest = [&](int64_t s) { return std::min(spans[s].start, state->kept - 1); };  // its place, or the last of a full window
     int64_t parts = 0;
-    for (int64_t s = 0; s < count; ++s) parts = std::max(parts, spans[s].start / PART + 1);
+    for (int64_t s = 0; s < count; ++s) parts = std::max(parts, newest(s) / PART + 1);
     const int64_t tasks = count * heads->kept * parts;
     static thread_local std::vector<float> held;
     held.resize(tasks * group * (width + 2));
@@ -116,14 +117,14 @@ EXPORT void girih_attend(const Heads* heads, const State* state, const Span* spa
 #pragma omp parallel for schedule(dynamic, 1) num_threads(threads) if (tasks > 1)
     for (int64_t t = 0; t < tasks; ++t) {
         const int64_t from = t % parts * PART, head = t / parts % heads->kept, s = t / parts / heads->kept;
-        if (from > spans[s].start) continue;
+        if (from > newest(s)) continue;
         const int64_t at = spans[s].row * state->sequence_stride + head * state->head_stride + from * width;
         (state->number ? attend_all<Bfloat> : attend_all<float>)(
-            *heads, *state, at, std::min<int64_t>(PART, spans[s].start + 1 - from),
+            *heads, *state, at, std::min<int64_t>(PART, newest(s) + 1 - from),
             q + (s * heads->query + head * group) * width, scale, largest + t * group, sums + t * group, mixed + t * group * width);
     }
     for (int64_t h = 0; h < count * heads->query; ++h) {
-        const int64_t s = h / heads->query, own = spans[s].start / PART + 1;
+        const int64_t s = h / heads->query, own = newest(s) / PART + 1;
         const int64_t first = (s * heads->kept + h % heads->query / group) * parts * group + h % group;
         float most = largest[first], total = 0, *to = out + h * width;
         for (int64_t p = 1; p < own; ++p) most = std::max(most, largest[first + p * group]);

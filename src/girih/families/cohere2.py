@@ -1,0 +1,53 @@
+"""Cohere 2 (Command R7B): side by side behind one norm; every fourth layer is far and unrotated."""
+
+from dataclasses import replace
+
+from girih.families.config import Config
+from girih.families.names import LLAMA, Names
+from girih.families.parts import ACTIVATIONS, attention, beside, decoder, masks, pattern
+from girih.spec import MLP, Causal, Head, LayerNorm, Model
+
+ARCHITECTURE = "Cohere2ForCausalLM"
+NAMES: Names = {
+    str(key).replace("{}.", "{}.block.").replace("block.attn.pre", "block.pre"): value
+    for key, value in LLAMA.items()
+    if ".mlp.pre" not in str(key)
+}
+
+
+def spec(config: Config) -> Model:
+    """The spec of a `cohere2` config."""
+    dim, count = config.integer("hidden_size"), config.integer("num_hidden_layers")
+    every = pattern(config, 4)
+    for key in ("use_gated_activation", "use_parallel_block", "use_parallel_embedding"):
+        config.only(key, True)
+    for key in ("layer_switch", "order_of_interleaved_layers", "position_embedding_type"):
+        config.get(key, None)  # what layer_types and the family say already
+    config.only("use_qk_norm", False)
+    config.only("rotary_pct", 1.0)
+    biases = ("q", "k", "v", "o") if config.flag("attention_bias", False) else ()
+    near = attention(config, dim, biases=biases)
+    assert near.position is not None
+    near = replace(near, position=replace(near.position, pairs="interleaved"))
+    window = config.integer("sliding_window", None)
+    own = masks(config, count, window, lambda index: (index + 1) % every != 0, context=None)
+    return decoder(
+        dim=dim,
+        vocab=config.integer("vocab_size"),
+        count=count,
+        attention=[
+            replace(near, position=None) if mask == Causal() else replace(near, mask=mask)
+            for mask in own
+        ],
+        mlp=MLP(
+            hidden=config.integer("intermediate_size"),
+            activation=config.word("hidden_act", ACTIVATIONS, "silu"),
+        ),
+        norm=LayerNorm(eps=config.number("layer_norm_eps", 1e-5), biased=False),
+        head=Head(
+            tied=config.flag("tie_word_embeddings", True),
+            scale=config.number("logit_scale", 0.0625),
+        ),
+        context=config.integer("max_position_embeddings", None),
+        layer=beside,
+    )

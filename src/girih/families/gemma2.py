@@ -1,0 +1,45 @@
+"""Gemma 2: norms on both sides, capped scores and logits, a window in every second layer."""
+
+from dataclasses import replace
+
+from girih.families.config import Config
+from girih.families.names import SANDWICH
+from girih.families.parts import ACTIVATIONS, attention, decoder, masks, sandwiched
+from girih.spec import MLP, Head, Model, RMSNorm
+
+ARCHITECTURE = "Gemma2ForCausalLM"
+NAMES = SANDWICH
+
+
+def spec(config: Config) -> Model:
+    """The spec of a `gemma2` config."""
+    dim, count = config.integer("hidden_size"), config.integer("num_hidden_layers")
+    config.integer("head_dim")  # a number of its own: never to be guessed
+    config.only("use_bidirectional_attention", False)
+    config.get("hidden_act", None)  # the activation is hidden_activation's
+    mixer = attention(
+        config,
+        dim,
+        biases=("q", "k", "v", "o") if config.flag("attention_bias", False) else (),
+        scale=config.number("query_pre_attn_scalar", 256) ** -0.5,
+        softcap=config.number("attn_logit_softcapping", None),
+    )
+    own = masks(config, count, config.integer("sliding_window", None), lambda index: index % 2 == 0)
+    return decoder(
+        dim=dim,
+        vocab=config.integer("vocab_size"),
+        count=count,
+        attention=[replace(mixer, mask=mask) for mask in own],
+        mlp=MLP(
+            hidden=config.integer("intermediate_size"),
+            activation=config.word("hidden_activation", ACTIVATIONS, "gelu_pytorch_tanh"),
+        ),
+        norm=RMSNorm(eps=config.number("rms_norm_eps", 1e-6), offset=True),
+        head=Head(
+            tied=config.flag("tie_word_embeddings", True),
+            softcap=config.number("final_logit_softcapping", None),
+        ),
+        context=config.integer("max_position_embeddings", None),
+        scale=dim**0.5,
+        layer=sandwiched,
+    )
