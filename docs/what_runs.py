@@ -12,7 +12,7 @@ from girih.families import family, known, spec_from_config
 from girih.families.gguf import ARCHITECTURES
 from girih.kernels.blocks import BLOCKS
 from girih.plan import DTYPES
-from girih.spec import FORMATS, MLP, Attention, LayerNorm, Model
+from girih.spec import FORMATS, MLP, Attention, LayerNorm, Model, Parallel, Sliding
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.append(str(ROOT / "tests"))
@@ -54,7 +54,7 @@ def in_gguf(name: str) -> str:
     """Whether GGUF files of a family are read, and under which architecture."""
     if name in ARCHITECTURES.values():
         return "yes"
-    names = family(name).GGUF_NAMES
+    names = getattr(family(name), "GGUF_NAMES", None)
     same = [other for other in ARCHITECTURES.values() if family(other).GGUF_NAMES is names]
     return f"as `{same[0]}`" if same else "no"
 
@@ -68,7 +68,11 @@ def features(specs: Iterable[Model]) -> str:
 def facts(one: Model) -> Iterator[tuple[int, str]]:
     """What a spec is made of: a place in the sentence, and words."""
     stack = one.stacks[0]
-    for mixer in (branch.mixer for branch in stack.layers[0].branches):
+    if any(isinstance(b.mixer, Parallel) for b in stack.layers[0].branches):
+        yield 6, "attention and MLP in parallel"
+    if any(branch.post for _, branch in stack.leaves()):
+        yield 6, "norms behind the mixers"
+    for mixer in (branch.mixer for _, branch in stack.leaves()):
         if isinstance(mixer, Attention):
             yield from attention_facts(mixer)
         elif isinstance(mixer, MLP):
@@ -83,13 +87,19 @@ def facts(one: Model) -> Iterator[tuple[int, str]]:
 
 def attention_facts(mixer: Attention) -> Iterator[tuple[int, str]]:
     """What attention is made of: a place in the sentence, and words."""
+    if isinstance(mixer.mask, Sliding):
+        yield 1, "sliding window"
+    if mixer.softcap is not None:
+        yield 3, "capped scores"
     yield 0, "MHA" if mixer.kv_heads == mixer.heads else "MQA" if mixer.kv_heads == 1 else "GQA"
     if mixer.position is not None:
-        yield 1, "rotary"
+        part = "part of each head " if mixer.position.width < mixer.head_dim else ""
+        pairs = " in neighbouring pairs" if mixer.position.pairs == "interleaved" else ""
+        yield 2, f"{part}rotary{pairs}"
         if mixer.position.scaling is not None:
-            yield 1, mixer.position.scaling.what
+            yield 2, mixer.position.scaling.what
     if mixer.head_norm is not None:
-        yield 2, "q/k norm"
+        yield 3, "q/k norm"
     if mixer.biases:
         yield 3, f"{'/'.join(mixer.biases)} biases"
 

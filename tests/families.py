@@ -197,7 +197,7 @@ ROWS = {
             "epsilon": Mutant(spec=on(LayerNorm, eps=1e-6)),
             "gelu tanh": Mutant(spec=on(MLP, activation="gelu_tanh")),
         },
-        redraw=shy(lambda model: model.gpt_neox.layers, "dense_h_to_4h", "dense_4h_to_h"),
+        redraw=shy(lambda model: model.gpt_neox.layers, "dense_h_to_4h", "dense_4h_to_h", 200.0),
     ),
     "gptj": Row(
         "gptj",

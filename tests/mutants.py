@@ -66,7 +66,7 @@ class Mutant:
     late_norm: bool = False
 
 
-def shy(blocks, up, down):
+def shy(blocks, up, down, strength=900.0):
     """Hidden units far on the negative side, where the two kinds of gelu differ most."""
 
     def redraw(model):
@@ -76,6 +76,6 @@ def shy(blocks, up, down):
                 first, second = getattr(block.mlp, up), getattr(block.mlp, down)
                 first.bias.copy_(-3.2 + 0.2 * torch.randn(72, generator=made))
                 first.weight.mul_(0.2)
-                second.weight.mul_(900.0)
+                second.weight.mul_(strength)
 
     return redraw

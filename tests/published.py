@@ -12,6 +12,21 @@ QWEN_KIND = dict(
     use_sliding_window=False,
 )  # fmt: skip
 PUBLISHED = {
+    "gemma-3-1b-it": (
+        dict(
+            architectures=["Gemma3ForCausalLM"], attention_bias=False, attention_dropout=0.0,
+            attn_logit_softcapping=None, bos_token_id=2, cache_implementation="hybrid",
+            eos_token_id=[1, 106], final_logit_softcapping=None, head_dim=256,
+            hidden_activation="gelu_pytorch_tanh", hidden_size=1152, initializer_range=0.02,
+            intermediate_size=6912, max_position_embeddings=32768, model_type="gemma3_text",
+            num_attention_heads=4, num_hidden_layers=26, num_key_value_heads=1, pad_token_id=0,
+            query_pre_attn_scalar=256, rms_norm_eps=1e-06, rope_local_base_freq=10000,
+            rope_scaling=None, rope_theta=1000000, sliding_window=512, sliding_window_pattern=6,
+            torch_dtype="bfloat16", transformers_version="4.50.0.dev0", use_cache=True,
+            vocab_size=262144,
+        ),
+        999_885_952,
+    ),
     "SmolLM2-135M": (
         LLAMA_KIND
         | dict(

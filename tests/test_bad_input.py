@@ -114,8 +114,11 @@ MODELS = QUANTISED | {
     "gguf key": (meta(llama__pooling_type=8), ["llama.pooling_type", "--ignore"]),
     "no gguf key": (meta(llama__block_count=""), ["llama.block_count is missing"]),
     "split": (meta(split__count=3), ["several split files", "merge"]),
-    "model_type": (config(model_type="alien"), ["'alien'", "known: gpt2, llama, mistral, qwen2"]),
-    "no model_type": (config(model_type=None), ["model_type None", "known: gpt2"]),
+    "model_type": (
+        config(model_type="alien"),
+        ["'alien'", "known: cohere2, gemma", "gpt2, gpt_neox, gptj, llama"],
+    ),
+    "no model_type": (config(model_type=None), ["model_type None", "known: cohere2"]),
     "config key": (config(sauce=7), ["sauce", "--ignore sauce"]),
     "mistyped": (config(hidden_size="48"), ["config.json: hidden_size '48'"]),
     "heads": (config(num_key_value_heads=4), ["heads 6 is not a multiple of kv_heads 4"]),
@@ -192,7 +195,7 @@ def test_the_real_commands(tmp_path):
     model = config(model_type="alien")(tmp_path / "model")
     for words in (["show", model], ["run", model, "hi"], ["convert", model, tmp_path / "new"]):
         done = girih(*words)
-        one_line(done.returncode, done.stdout, done.stderr, "'alien'", "known: gpt2, llama")
+        one_line(done.returncode, done.stdout, done.stderr, "'alien'", "known: cohere2, gemma")
 
 
 @pytest.mark.parametrize(

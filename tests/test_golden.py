@@ -1,10 +1,12 @@
 """Published and recomputed figures: parameters, state bytes, FLOPs of real configs."""
 
 import pytest
+import torch
 
 import girih
 from girih.families import spec_from_config
 from girih.spec import Attention, Branch, Layer, Model, Stack, Tokens, Work, cost
+from girih.state.dense import DenseState
 from published import PUBLISHED
 
 MIB, GIB = 2**20, 2**30
@@ -135,3 +137,15 @@ def test_the_sample_as_stored():
 def test_what_cannot_be_counted_is_named(wrong, message):
     with pytest.raises(ValueError, match=message):
         cost(QWEN3_06B, **wrong)
+
+
+def test_windows_bound_the_state_of_gemma_3():
+    """Four layers of 32,768 tokens and 22 of 512, where a flat cache would hold 26 of all."""
+    spec = spec_from_config(PUBLISHED["gemma-3-1b-it"][0])
+    assert cost(spec, context=32768).state_bytes == 139 * MIB
+    state = DenseState(spec.state(), sequences=1, capacity=32768, dtype=torch.bfloat16)
+    assert state.bytes == 139 * MIB
+    flat = sum(
+        32768 * 2 * slot.shape[0] * slot.shape[1] for s in spec.state().values() for slot in s
+    )
+    assert flat == 832 * MIB

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from calls import linear, plain, preparations, same, wanted
-from girih.kernels import pytorch, reference
+from girih.kernels import blocked, pytorch, reference
 from girih.kernels.calls import CAUSAL, FULL, AttentionCall, LinearCall, Matrices, Norm, Rows
 from girih.kernels.dispatch import BACKENDS, choose
 from girih.kernels.packed import Packed
@@ -93,7 +93,7 @@ def test_pytorch_in_bfloat16(shape):
 def test_refusals_are_told_in_words():
     asked = call(SHAPES[1], 1, dtype=torch.float64)
     backend, refusals = choose("attention", asked, exact=False)
-    assert backend is reference
+    assert backend is blocked
     assert [(r.backend, r.reason) for r in refusals] == [
         ("native", "its keys are bfloat16, not float64"),
         ("pytorch", "float64 is not one of its fused dtypes"),

@@ -145,7 +145,7 @@ def device_calls(dtype, norm=None):
         for row, start, _ in spans.tolist():
             block[row, :, start:] = torch.nan
     angles = torch.randn(3, 3, generator=made)
-    room = DenseRoom(keys, values)
+    room = DenseRoom(keys, values, None)
     seen = [[block[row, :, : n + 1] for row, n, _ in spans.tolist()] for block in (keys, values)]
     append = AppendCall(
         qkv_TO=torch.randn(3, 80, generator=made),

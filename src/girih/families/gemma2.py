@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from girih.families.config import Config
 from girih.families.names import SANDWICH
-from girih.families.parts import ACTIVATIONS, attention, decoder, masks, sandwiched
+from girih.families.parts import ACTIVATIONS, attention, decoder, masks, sandwiched, score_scale
 from girih.spec import MLP, Head, Model, RMSNorm
 
 ARCHITECTURE = "Gemma2ForCausalLM"
@@ -21,7 +21,7 @@ def spec(config: Config) -> Model:
         config,
         dim,
         biases=("q", "k", "v", "o") if config.flag("attention_bias", False) else (),
-        scale=config.number("query_pre_attn_scalar", 256) ** -0.5,
+        scale=score_scale(config),
         softcap=config.number("attn_logit_softcapping", None),
     )
     own = masks(config, count, config.integer("sliding_window", None), lambda index: index % 2 == 0)

@@ -4,7 +4,16 @@ from dataclasses import replace
 
 from girih.families.config import Config
 from girih.families.names import SANDWICH
-from girih.families.parts import ACTIVATIONS, attention, decoder, masks, pattern, ropes, sandwiched
+from girih.families.parts import (
+    ACTIVATIONS,
+    attention,
+    decoder,
+    masks,
+    pattern,
+    ropes,
+    sandwiched,
+    score_scale,
+)
 from girih.spec import MLP, Causal, Head, Model, RMSNorm
 
 ARCHITECTURE = "Gemma3ForCausalLM"
@@ -26,7 +35,7 @@ def spec(config: Config) -> Model:
         biases=("q", "k", "v", "o") if config.flag("attention_bias", False) else (),
         head_norm=norm,
         position=far,
-        scale=config.number("query_pre_attn_scalar", 256) ** -0.5,
+        scale=score_scale(config),
         softcap=config.number("attn_logit_softcapping", None),
     )
     window = config.integer("sliding_window", None)
@@ -35,9 +44,7 @@ def spec(config: Config) -> Model:
         dim=dim,
         vocab=config.integer("vocab_size"),
         count=count,
-        attention=[
-            mixer if mask == Causal() else replace(mixer, mask=mask, position=near) for mask in own
-        ],
+        attention=[mixer if m == Causal() else replace(mixer, mask=m, position=near) for m in own],
         mlp=MLP(
             hidden=config.integer("intermediate_size"),
             activation=config.word("hidden_activation", ACTIVATIONS, "gelu_pytorch_tanh"),

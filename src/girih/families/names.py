@@ -64,7 +64,7 @@ def renamed(names: Names, **places: str) -> Names:
 
     `attn_pre="input_norm"` stands for `decoder.layers.{}.attn.pre.weight`.
     """
-    made = {}
+    made: dict[Canonical, str | Stored] = {}
     for ours, theirs in places.items():
         place = ours.replace("_", ".", 1)
         made[f"decoder.layers.{{}}.{place}.weight"] = f"model.layers.{{}}.{theirs}.weight"

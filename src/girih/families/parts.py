@@ -111,6 +111,14 @@ KINDS = {FULL: False, SLIDING: True}
 """`layer_types` of the Hugging Face layout -> whether the layer has a window."""
 
 
+def score_scale(config: Config) -> float:
+    """What Gemma multiplies scores by: one over the root of `query_pre_attn_scalar`."""
+    value = config.number("query_pre_attn_scalar", 256)
+    if value <= 0:
+        raise SpecError(f"query_pre_attn_scalar {value} is not above zero")
+    return float(value**-0.5)
+
+
 def pattern(config: Config, default: int) -> int:
     """How many layers it is from one that sees all to the next."""
     every = config.integer("sliding_window_pattern", default)

@@ -41,6 +41,11 @@ class Band:
         """Whether a token is not seen any more at last."""
         return self.left is not None or self.chunk is not None
 
+    def all_of(self, entries: int) -> bool:
+        """Whether the newest token sees all of so many entries, kept of those before it."""
+        short = self.left is not None and self.left + 1 < entries
+        return self.chunk is None and not short
+
     def first(self, query: int) -> int:
         """The position of the first key that a query at a position sees."""
         first = 0 if self.left is None else query - self.left

@@ -15,12 +15,10 @@ from girih.kernels import flash
 from girih.kernels.calls import (
     AppendCall,
     AttentionCall,
-    Band,
     Gate,
     LinearCall,
     Matrices,
     Norm,
-    Room,
 )
 from girih.kernels.compiled import MatrixC, library
 from girih.kernels.packed import Packed
@@ -131,14 +129,9 @@ def refuses_attention(call: AttentionCall) -> str | None:
         return f"it does not read a state of {name(call.room.keys.dtype)}"
     if call.heads.width % 16:
         return f"a head is {call.heads.width} wide, which is no multiple of 16"
-    if call.band.forgets and not whole_window(call.band, call.room):
+    if not call.band.all_of(call.room.keys.shape[2]):
         return "it attends to all that is kept"
     return refuses_rows(call.q_THD)
-
-
-def whole_window(band: Band, room: Room) -> bool:
-    """Whether the newest token sees all that a room keeps, and nothing else."""
-    return band.chunk is None and band.left is not None and band.left + 1 >= room.keys.shape[2]
 
 
 def refuses_many(call: AttentionCall) -> str | None:

@@ -104,8 +104,9 @@ def append(call: AppendCall) -> tuple[Tensor, Sequence[Tensor], Sequence[Tensor]
 def attention(call: AttentionCall) -> Tensor:
     """Softmax attention, sequence by sequence, or one query of each at once; returns [T, H, D]."""
     one_each = len(call.counts) == call.q_THD.shape[0] and call.q_THD.device.type == "cuda"
-    if one_each and call.room is not None and call.spans is not None:
-        return together(call, call.room, call.spans)
+    room, spans = call.room, call.spans
+    if one_each and room is not None and spans is not None and call.band.all_of(room.keys.shape[2]):
+        return together(call, room, spans)
     parts: list[Tensor] = []
     for q_THD, k_KND, v_KND, end in call.sequences():
         if call.band.forgets:

@@ -14,8 +14,7 @@ struct Heads {
 };
 
 // One head, normed and rotated.
-void turn(const Heads& heads, const float* from, const float* norm, const float* cosines, const float* sines,
-          float* __restrict to) {
+void turn(const Heads& heads, const float* from, const float* norm, const float* cosines, const float* sines, float* __restrict to) {
     if (norm) normed(from, heads.width, false, norm, nullptr, heads.eps, to);
     else std::memcpy(to, from, heads.width * sizeof(float));
     for (int64_t p = 0; p < heads.rotary; ++p) {
@@ -76,7 +75,7 @@ void attend_all(const Heads& heads, const State& state, int64_t at, int64_t coun
 }
 
 template <class Number> void write(void* to, int64_t at, const float* from, int64_t width) {
-    for (int64_t i = 0; i < width; ++i) narrow(from[i], static_cast<Number*>(to) + at + i);
+    for (Number *place = static_cast<Number*>(to) + at, *end = place + width; place < end; ++place) narrow(*from++, place);
 }
 
 // Packed rows [tokens, heads * width] of queries, keys and values, `stride` apart: the queries normed and rotated into
