@@ -18,6 +18,7 @@ from girih.spec import (
     Rope,
     Sliding,
     Tokens,
+    YarnScaling,
 )
 from mutants import Mutant, interleaved, on, shy, tiled, untransposed, zeroed
 
@@ -33,6 +34,13 @@ SIZE = dict(
     bos_token_id=1,
     eos_token_id=2,
     pad_token_id=0,
+)
+YARN = dict(
+    rope_type="yarn",
+    factor=4.0,
+    original_max_position_embeddings=32,
+    beta_fast=3.0,
+    beta_slow=0.7,
 )
 LLAMA3 = dict(
     rope_type="llama3",
@@ -106,6 +114,24 @@ ROWS = {
         SIZE | dict(rope_parameters=dict(rope_type="linear", factor=4.0, rope_theta=300.0)),
         {"scaling left out": Mutant(spec=on(Rope, scaling=None))},
         gguf="llama",
+    ),
+    "llama-yarn": Row(
+        "llama",
+        SIZE | dict(rope_parameters=YARN | dict(rope_theta=300.0)),
+        {
+            "scaling left out": Mutant(spec=on(Rope, scaling=None)),
+            "no temperature": Mutant(spec=on(YarnScaling, temperature=1.0)),
+            "bounds not rounded": Mutant(spec=on(YarnScaling, whole=False)),
+        },
+    ),
+    "qwen2-yarn": Row(
+        "qwen2",
+        SIZE
+        | dict(rope_parameters=YARN | dict(rope_theta=300.0, truncate=False, attention_factor=1.4)),
+        {
+            "bounds rounded": Mutant(spec=on(YarnScaling, whole=True)),
+            "temperature of the factor": Mutant(spec=on(YarnScaling, temperature=1.1386)),
+        },
     ),
     "llama-biases": Row(
         "llama",

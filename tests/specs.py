@@ -23,6 +23,7 @@ from girih.spec import (
     Sliding,
     Stack,
     Tokens,
+    YarnScaling,
 )
 
 DIM, VOCAB, CONTEXT = 24, 61, 96
@@ -101,6 +102,9 @@ SPECS = {
                 factor=8.0, low_freq_factor=1.0, high_freq_factor=4.0, original_context=32
             )
         )
+    ),
+    "yarn-rope": decoder(
+        scaled(YarnScaling(factor=4.0, original_context=16, beta_fast=4.0, temperature=1.3))
     ),
     "factor-rope": decoder(scaled(FrequencyFactors(factors=(1.0, 1.5, 2.0, 8.0)))),
     "head-norm": decoder(replace(GQA, head_norm=RMSNorm(eps=1e-3))),

@@ -10,10 +10,10 @@ from girih.families.parts import (
     decoder,
     masks,
     pattern,
-    ropes,
     sandwiched,
     score_scale,
 )
+from girih.families.rotary import ropes
 from girih.spec import MLP, Causal, Head, Model, RMSNorm
 
 ARCHITECTURE = "Gemma3ForCausalLM"

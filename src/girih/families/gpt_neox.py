@@ -4,7 +4,8 @@ from functools import partial
 
 from girih.families.config import Config
 from girih.families.names import QKV, Names, Stored, both
-from girih.families.parts import ACTIVATIONS, beside, decoder, rope
+from girih.families.parts import ACTIVATIONS, beside, decoder
+from girih.families.rotary import rope
 from girih.spec import MLP, Attention, Head, LayerNorm, Model, SpecError
 
 ARCHITECTURE = "GPTNeoXForCausalLM"

@@ -5,23 +5,20 @@ from dataclasses import replace
 from typing import Any
 
 from girih.families.config import Config, plain
+from girih.families.rotary import FULL, SLIDING, rope
 from girih.spec import (
     MLP,
     AllHeads,
     Attention,
     Branch,
     Causal,
-    FrequencyFactors,
     Head,
     Layer,
     Learned,
-    LinearScaling,
-    Llama3Scaling,
     Model,
     Norm,
     Parallel,
     RMSNorm,
-    Rope,
     Sliding,
     SpecError,
     Stack,
@@ -31,7 +28,6 @@ from girih.spec import (
 Masks = tuple[Causal | Sliding, ...]
 MOST = 10_000
 """No model has more layers."""
-FULL, SLIDING = "full_attention", "sliding_attention"
 ACTIVATIONS = {
     "silu": "silu",
     "swish": "silu",
@@ -42,69 +38,6 @@ ACTIVATIONS = {
     "relu": "relu",
 }
 """`hidden_act` of the Hugging Face layout -> our word; gelu_new is the tanh approximation."""
-
-
-def rope(config: Config, width: int, theta: float = 10000.0, share: float = 1.0) -> Rope:
-    """The rotary encoding, from `rope_theta` and `rope_scaling` or from `rope_parameters`.
-
-    `rope_parameters` holds both and wins where a config has both spellings. `share` is the part of
-    each head that is rotated where nothing says it (`partial_rotary_factor`, `rotary_pct`).
-    """
-    base = float(config.number("rope_theta", config.number("rotary_emb_base", theta)))
-    share = config.number("partial_rotary_factor", config.number("rotary_pct", share))
-    scaling = config.part("rope_scaling")
-    joined = config.part("rope_parameters")
-    if joined is not None:
-        base = float(joined.number("rope_theta", base))
-        share = joined.number("partial_rotary_factor", share)
-    width = int(width * share)
-    kinds = [rope_scaling(part) for part in (scaling, joined) if part is not None]
-    if len(kinds) == 2 and kinds[0] != kinds[1]:
-        raise SpecError("rope_scaling and rope_parameters contradict each other")
-    return Rope(width=width, theta=base, scaling=kinds[-1] if kinds else None)
-
-
-def ropes(config: Config, width: int, *, near: float, far: float) -> tuple[Rope, Rope]:
-    """The rotations of layers with a window and of those without, each with a base of its own."""
-    both = config.part("rope_parameters")
-    parts = {} if both is None else {name: both.part(name) for name in (SLIDING, FULL)}
-    if both is None or not any(parts.values()):
-        local = config.number("rope_local_base_freq", near)
-        return Rope(width=width, theta=float(local)), rope(config, width, far)
-    config.get("rope_local_base_freq", None)
-    out = []
-    for name, theta in ((SLIDING, near), (FULL, far)):
-        part = parts[name]
-        base = theta if part is None else part.number("rope_theta", theta)
-        scaling = None if part is None else rope_scaling(part)
-        out.append(Rope(width=width, theta=float(base), scaling=scaling))
-    return out[0], out[1]
-
-
-def rope_scaling(part: Config) -> LinearScaling | Llama3Scaling | FrequencyFactors | None:
-    """The scaling that an object with `rope_type` (formerly `type`) describes."""
-    spelled = [part.get(key) for key in ("rope_type", "type") if part.get(key, None) is not None]
-    kind = spelled[0] if spelled else "default"
-    if any(word != kind for word in spelled):
-        raise SpecError(f"{part.path}: rope_type and type contradict each other")
-    if kind == "default":
-        return None
-    if kind == "linear":
-        return LinearScaling(factor=part.number("factor"))
-    if kind == "factors":
-        factors = part.get("factors")
-        return FrequencyFactors(factors=tuple(factors) if isinstance(factors, list) else factors)
-    if kind == "llama3":
-        return Llama3Scaling(
-            factor=part.number("factor"),
-            low_freq_factor=part.number("low_freq_factor"),
-            high_freq_factor=part.number("high_freq_factor"),
-            original_context=part.integer("original_max_position_embeddings"),
-        )
-    known = "default, linear, llama3"
-    raise SpecError(
-        f"{part.path}: the rope type {plain(kind)} is not supported; supported: {known}"
-    )
 
 
 KINDS = {FULL: False, SLIDING: True}

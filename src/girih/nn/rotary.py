@@ -6,7 +6,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from girih.spec import FrequencyFactors, LinearScaling, Llama3Scaling, Rope
+from girih.spec import FrequencyFactors, LinearScaling, Llama3Scaling, Rope, YarnScaling
 
 
 def frequencies(rope: Rope) -> Tensor:
@@ -20,6 +20,8 @@ def frequencies(rope: Rope) -> Tensor:
         return plain_R / torch.tensor(scaling.factors, dtype=torch.float32)
     if isinstance(scaling, Llama3Scaling):
         return llama3(plain_R, scaling)
+    if isinstance(scaling, YarnScaling):
+        return yarn(plain_R, scaling, rope)
     return plain_R
 
 
@@ -31,6 +33,23 @@ def llama3(plain_R: Tensor, scaling: Llama3Scaling) -> Tensor:
     return plain_R * (share_R + (1 - share_R) / scaling.factor)
 
 
+def yarn(plain_R: Tensor, scaling: YarnScaling, rope: Rope) -> Tensor:
+    """Pairs that turn often kept, those that hardly turn divided (YaRN, section 3.2)."""
+
+    def pair(turns: float) -> float:
+        """The index of the pair that turns so often within the original context."""
+        length = scaling.original_context / (turns * 2 * math.pi)
+        return rope.width * math.log(length) / (2 * math.log(rope.theta))
+
+    low, high = pair(scaling.beta_fast), pair(scaling.beta_slow)
+    if scaling.whole:
+        low, high = math.floor(low), math.ceil(high)
+    low, high = max(low, 0), min(high, rope.width - 1)
+    share_R = (torch.arange(len(plain_R)) - low) / (max(high - low, 0) or 0.001)
+    share_R = share_R.clamp(0.0, 1.0)
+    return plain_R * (1 - share_R) + plain_R / scaling.factor * share_R
+
+
 @lru_cache(maxsize=64)
 def kept_frequencies(rope: Rope, device: torch.device) -> Tensor:
     """The frequencies on a device, computed once."""
@@ -40,4 +59,7 @@ def kept_frequencies(rope: Rope, device: torch.device) -> Tensor:
 def rotation(rope: Rope, positions_T: Tensor) -> tuple[Tensor, Tensor]:
     """Cosines and sines [T, R] of the angles at these positions, float32."""
     angles_TR = positions_T[:, None].float() * kept_frequencies(rope, positions_T.device)
+    if isinstance(rope.scaling, YarnScaling) and rope.scaling.temperature != 1.0:
+        factor = rope.scaling.temperature
+        return angles_TR.cos() * factor, angles_TR.sin() * factor
     return angles_TR.cos(), angles_TR.sin()

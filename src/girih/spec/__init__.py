@@ -11,12 +11,19 @@ from girih.spec.masks import Causal, Chunked, Full, Mask, Sliding
 from girih.spec.mixers import MLP, Attention, Mixer
 from girih.spec.model import Branch, Head, Layer, Model, Parallel, Stack, Tokens
 from girih.spec.norms import AllHeads, LayerNorm, Norm, RMSNorm
-from girih.spec.positions import FrequencyFactors, Learned, LinearScaling, Llama3Scaling, Rope
+from girih.spec.positions import (
+    FrequencyFactors,
+    Learned,
+    LinearScaling,
+    Llama3Scaling,
+    Rope,
+    YarnScaling,
+)
 
 __all__ = [
     "FORMATS", "MLP", "AllHeads", "Attention", "Branch", "Causal", "Chunked", "Cost", "Flops",
-    "Format", "FrequencyFactors", "Full", "Head", "Layer", "LayerNorm", "Learned", "LinearScaling",
-    "Llama3Scaling", "Mask", "Mixer", "Model", "Node", "Norm", "Parallel", "RMSNorm", "Rope",
-    "Sliding", "Slot", "SpecError", "Stack", "Tensor", "Tokens", "Work", "cost", "draw",
-    "format_of", "from_json", "graph", "to_json",
+    "Format", "FrequencyFactors", "Full", "Head", "Layer", "LayerNorm", "Learned",
+    "LinearScaling", "Llama3Scaling", "Mask", "Mixer", "Model", "Node", "Norm", "Parallel",
+    "RMSNorm", "Rope", "Sliding", "Slot", "SpecError", "Stack", "Tensor", "Tokens", "Work",
+    "YarnScaling", "cost", "draw", "format_of", "from_json", "graph", "to_json",
 ]  # fmt: skip

@@ -39,6 +39,34 @@ class Llama3Scaling(Node):
 
 
 @node
+class YarnScaling(Node):
+    """Frequencies divided, but for those that turn often (Peng et al., arXiv 2309.00071).
+
+    Those that turn more than `beta_fast` times within the original context are kept, those that
+    turn less than `beta_slow` times divided, those between blended. Queries and keys are multiplied
+    by `temperature`, so that scores grow by its square.
+    """
+
+    what: ClassVar[str] = "yarn scaling"
+
+    factor: float
+    original_context: int
+    beta_fast: float = 32.0
+    beta_slow: float = 1.0
+    temperature: float = 1.0
+    whole: bool = True
+    """Whether the bounds between which frequencies are blended are rounded outwards."""
+
+    def check(self) -> None:
+        positive(factor=self.factor, original_context=self.original_context)
+        positive(beta_slow=self.beta_slow, temperature=self.temperature)
+        require(
+            self.beta_fast > self.beta_slow,
+            f"beta_fast {self.beta_fast} is not above beta_slow {self.beta_slow}",
+        )
+
+
+@node
 class FrequencyFactors(Node):
     """Each rotary frequency divided by a factor of its own, as GGUF's `rope_freqs` stores them."""
 
@@ -63,7 +91,7 @@ class Rope(Node):
 
     width: int
     theta: float
-    scaling: LinearScaling | Llama3Scaling | FrequencyFactors | None = None
+    scaling: LinearScaling | Llama3Scaling | YarnScaling | FrequencyFactors | None = None
     pairs: Literal["half", "interleaved"] = "half"
 
     def check(self) -> None:
