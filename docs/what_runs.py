@@ -12,7 +12,7 @@ from girih.families import family, known, spec_from_config
 from girih.families.gguf import ARCHITECTURES
 from girih.kernels.blocks import BLOCKS
 from girih.plan import DTYPES
-from girih.spec import FORMATS, MLP, Attention, LayerNorm, Model, Parallel, Sliding
+from girih.spec import FORMATS, MLP, Alibi, Attention, LayerNorm, Model, Parallel, Sliding
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.append(str(ROOT / "tests"))
@@ -92,7 +92,9 @@ def attention_facts(mixer: Attention) -> Iterator[tuple[int, str]]:
     if mixer.softcap is not None:
         yield 3, "capped scores"
     yield 0, "MHA" if mixer.kv_heads == mixer.heads else "MQA" if mixer.kv_heads == 1 else "GQA"
-    if mixer.position is not None:
+    if isinstance(mixer.position, Alibi):
+        yield 2, mixer.position.what
+    elif mixer.position is not None:
         part = "part of each head " if mixer.position.width < mixer.head_dim else ""
         pairs = " in neighbouring pairs" if mixer.position.pairs == "interleaved" else ""
         yield 2, f"{part}rotary{pairs}"

@@ -14,13 +14,12 @@ from girih.spec import (
     Causal,
     Head,
     LayerNorm,
-    RMSNorm,
     Rope,
     Sliding,
     Tokens,
     YarnScaling,
 )
-from mutants import Mutant, interleaved, on, shy, tiled, untransposed, zeroed
+from mutants import COMMON, GEMMA, ROPE, WINDOW, Mutant, on, shy, untransposed, zeroed
 
 SIZE = dict(
     vocab_size=97,
@@ -64,25 +63,6 @@ class Row:
     """A further redraw of the reference model, where a fact needs one to show."""
 
 
-ROPE = {
-    "pairs interleaved": Mutant(weights=interleaved),
-    "theta": Mutant(spec=on(Rope, theta=lambda rope: rope.theta * 3)),
-    "no rotation": Mutant(spec=on(Attention, position=None)),
-}
-COMMON = {
-    "epsilon": Mutant(spec=on(RMSNorm, eps=1e-6)),
-    "heads tiled over key heads": Mutant(weights=tiled),
-    "gelu for silu": Mutant(spec=on(MLP, activation="gelu")),
-}
-WINDOW = {
-    "window one longer": Mutant(spec=on(Sliding, left=lambda mask: mask.left + 1)),
-    "window one shorter": Mutant(spec=on(Sliding, left=lambda mask: mask.left - 1)),
-}
-GEMMA = {
-    "norms without offset": Mutant(spec=on(RMSNorm, offset=False)),
-    "no embedding scale": Mutant(spec=on(Tokens, scale=None)),
-    "epsilon": Mutant(spec=on(RMSNorm, eps=1e-6)),
-}
 NEOX = dict(
     vocab_size=97,
     hidden_size=48,
@@ -224,6 +204,28 @@ ROWS = {
             "gelu tanh": Mutant(spec=on(MLP, activation="gelu_tanh")),
         },
         redraw=shy(lambda model: model.gpt_neox.layers, "dense_h_to_4h", "dense_4h_to_h", 200.0),
+    ),
+    "phi3": Row(
+        "phi3",
+        SIZE
+        | dict(sliding_window=8)
+        | dict(rope_parameters=dict(rope_theta=300.0, partial_rotary_factor=0.5)),
+        WINDOW
+        | COMMON
+        | {"all of a head rotated": Mutant(spec=on(Rope, width=8))},
+    ),
+    "bloom": Row(
+        "bloom",
+        dict(
+            vocab_size=97, hidden_size=48, n_layer=3, n_head=6, layer_norm_epsilon=3e-2,
+            bos_token_id=1, eos_token_id=2,
+        ),
+        {
+            "no alibi": Mutant(spec=on(Attention, position=None)),
+            "no norm of the embedding": Mutant(spec=on(Tokens, norm=None)),
+            "epsilon": Mutant(spec=on(LayerNorm, eps=1e-6)),
+            "no q bias": Mutant(weights=zeroed(".q.bias")),
+        },
     ),
     "gptj": Row(
         "gptj",

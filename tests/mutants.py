@@ -5,7 +5,7 @@ from dataclasses import dataclass, fields, replace
 
 import torch
 
-from girih.spec import Model
+from girih.spec import MLP, Attention, Model, RMSNorm, Rope, Sliding, Tokens
 from girih.spec.base import Node
 
 
@@ -79,3 +79,24 @@ def shy(blocks, up, down, strength=900.0):
                 second.weight.mul_(strength)
 
     return redraw
+
+
+ROPE = {
+    "pairs interleaved": Mutant(weights=interleaved),
+    "theta": Mutant(spec=on(Rope, theta=lambda rope: rope.theta * 3)),
+    "no rotation": Mutant(spec=on(Attention, position=None)),
+}
+COMMON = {
+    "epsilon": Mutant(spec=on(RMSNorm, eps=1e-6)),
+    "heads tiled over key heads": Mutant(weights=tiled),
+    "gelu for silu": Mutant(spec=on(MLP, activation="gelu")),
+}
+WINDOW = {
+    "window one longer": Mutant(spec=on(Sliding, left=lambda mask: mask.left + 1)),
+    "window one shorter": Mutant(spec=on(Sliding, left=lambda mask: mask.left - 1)),
+}
+GEMMA = {
+    "norms without offset": Mutant(spec=on(RMSNorm, offset=False)),
+    "no embedding scale": Mutant(spec=on(Tokens, scale=None)),
+    "epsilon": Mutant(spec=on(RMSNorm, eps=1e-6)),
+}

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from girih.spec import (
     MLP,
+    Alibi,
     AllHeads,
     Attention,
     Branch,
@@ -81,6 +82,12 @@ def beside(own, shared):
     return Model(stacks=(replace(stack, layers=(Layer(branches=(branch,)),) * 2),))
 
 
+def decoder_of(**more):
+    """A decoder whose input has more."""
+    stack = decoder().stacks[0]
+    return Model(stacks=(replace(stack, input=Tokens(vocab=VOCAB, **more)),))
+
+
 def bent():
     """A scaled embedding, and logits scaled, capped and biased."""
     stack = decoder().stacks[0]
@@ -128,6 +135,8 @@ SPECS = {
     "interleaved-rope": decoder(
         replace(GQA, position=Rope(width=6, theta=50.0, pairs="interleaved"))
     ),
+    "alibi": decoder(replace(GQA, position=Alibi())),
+    "embed-norm": decoder_of(norm=LayerNorm(eps=1e-3)),
     "softcap": decoder(replace(GQA, softcap=1.5, scale=0.7)),
     "norm-of-all-heads": decoder(replace(GQA, head_norm=AllHeads(norm=RMSNorm(eps=1e-3)))),
     "offset-norm": decoder(

@@ -24,7 +24,7 @@ _WHERE = {
 }
 
 _NODES = (
-    "MLP AllHeads Attention Branch Causal Chunked FrequencyFactors Full Head Layer LayerNorm "
+    "MLP Alibi AllHeads Attention Branch Causal Chunked FrequencyFactors Full Head Layer LayerNorm "
     "Learned LinearScaling Llama3Scaling Parallel RMSNorm Rope Sliding Stack Tokens YarnScaling"
 )
 _WHERE |= dict.fromkeys(_NODES.split(), "girih.spec")

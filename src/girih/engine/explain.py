@@ -104,7 +104,7 @@ def attending(module: Attention, dtype: torch.dtype) -> tuple[AppendCall, Attent
     step = step_of([[0]], state=state, device=device)
     width = (node.heads + 2 * node.kv_heads) * node.head_dim
     qkv_TO = torch.empty(1, width, dtype=dtype, device=device)
-    append = module.append(qkv_TO, replace(step, rotations=dict.fromkeys([node.position])))
+    append = module.append(qkv_TO, replace(step, rotations=dict.fromkeys([module.rope])))
     q_THD = torch.empty(1, node.heads, node.head_dim, dtype=dtype, device=device)
     keys, values = append.seen()
     return append, module.call(q_THD, keys, values, step, append)

@@ -5,7 +5,7 @@ from dataclasses import replace
 from girih.families.config import Config
 from girih.families.names import LLAMA, Names
 from girih.families.parts import ACTIVATIONS, attention, beside, decoder, masks, pattern
-from girih.spec import MLP, Causal, Head, LayerNorm, Model
+from girih.spec import MLP, Causal, Head, LayerNorm, Model, Rope
 
 ARCHITECTURE = "Cohere2ForCausalLM"
 NAMES: Names = {
@@ -27,7 +27,7 @@ def spec(config: Config) -> Model:
     config.only("rotary_pct", 1.0)
     biases = ("q", "k", "v", "o") if config.flag("attention_bias", False) else ()
     near = attention(config, dim, biases=biases)
-    assert near.position is not None
+    assert isinstance(near.position, Rope)
     near = replace(near, position=replace(near.position, pairs="interleaved"))
     window = config.integer("sliding_window", None)
     own = masks(config, count, window, lambda index: (index + 1) % every != 0, context=None)

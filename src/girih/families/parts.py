@@ -203,6 +203,7 @@ def decoder(
     context: int | None,
     position: Learned | None = None,
     scale: float | None = None,
+    embed_norm: Norm | None = None,
     layer: Callable[[Attention, MLP, Norm], Layer] = pre_normed,
 ) -> Model:
     """A dense decoder: `count` layers whose attention may differ; `layer` puts each together."""
@@ -213,7 +214,7 @@ def decoder(
     stack = Stack(
         name="decoder",
         dim=dim,
-        input=Tokens(vocab=vocab, position=position, scale=scale),
+        input=Tokens(vocab=vocab, position=position, scale=scale, norm=embed_norm),
         layers=tuple(layers[mixer] for mixer in mixers),
         norm=norm,
         head=head,

@@ -189,6 +189,8 @@ class AttentionCall:
     """Tokens of each sequence up to its last query; where it says none, as many as keys."""
     softcap: float | None = None
     """Scores x become softcap * tanh(x / softcap)."""
+    slopes_H: Tensor | None = None
+    """How much the scores of a head fall with each token between query and key."""
     sinks_H: Tensor | None = None
     """A score for each head that takes its share of the weights and gives nothing for it."""
     heads: Heads | None = None

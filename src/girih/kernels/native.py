@@ -121,6 +121,8 @@ def refuses_attention(call: AttentionCall) -> str | None:
         return "it does not cap scores"
     if call.sinks_H is not None:
         return "it has no sinks"
+    if call.slopes_H is not None:
+        return "its scores do not fall with distance"
     if len(call.counts) != call.q_THD.shape[0]:
         return refuses_many(call)
     if call.room is None or call.spans is None or call.heads is None:

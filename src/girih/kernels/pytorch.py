@@ -33,6 +33,8 @@ def refuses(op: str, call: object) -> str | None:
         return f"{str(call.q_THD.dtype).removeprefix('torch.')} is not one of its fused dtypes"
     if call.softcap is not None:
         return "it does not cap scores"
+    if call.slopes_H is not None:
+        return "its scores do not fall with distance"
     return "it has no sinks" if call.sinks_H is not None else None
 
 

@@ -63,6 +63,11 @@ def attention_weights(
     q_KGTD = q_THD.transpose(0, 1).to(dtype).unflatten(0, (k_KND.shape[0], -1))
     scores = torch.matmul(q_KGTD.flatten(1, 2) * call.scale, k_KND.to(dtype).transpose(1, 2))
     scores_HTN = scores.unflatten(1, (-1, tokens)).flatten(0, 1)
+    if call.slopes_H is not None:
+        query_T1 = torch.arange(first, first + tokens, device=scores.device)[:, None]
+        key_N = torch.arange(first_key, first_key + keys, device=scores.device)
+        apart_TN = (query_T1 - key_N).abs().to(dtype)
+        scores_HTN = scores_HTN - call.slopes_H.to(dtype)[:, None, None] * apart_TN
     if call.softcap is not None:
         scores_HTN = call.softcap * torch.tanh(scores_HTN / call.softcap)
     if not call.band.full:

@@ -11,7 +11,7 @@ from girih.kernels import dispatch, reference
 from girih.kernels.calls import CAUSAL, FULL, AppendCall, AttentionCall, Band, Heads, Rows
 from girih.nn.registry import Place, builds, made
 from girih.nn.weight import Products, weights
-from girih.spec import AllHeads, Causal, Chunked, Mask, Sliding
+from girih.spec import Alibi, AllHeads, Causal, Chunked, Mask, Rope, Sliding
 from girih.spec import Attention as AttentionNode
 from girih.state.step import Step
 
@@ -25,6 +25,8 @@ class Attention(nn.Module):
         self.node, self.path, self.exact = node, place.path, place.exact
         self.plan = place.plan
         self.band = band(node.mask)
+        self.rope = node.position if isinstance(node.position, Rope) else None
+        self.slopes = node.position.slopes(node.heads) if isinstance(node.position, Alibi) else None
         matrices = weights(node.tensors(place.dim))
         self.q, self.k, self.v, self.o = (matrices[name] for name in "qkvo")
         self.into = Products([self.q, self.k, self.v], exact=place.exact)
@@ -35,8 +37,8 @@ class Attention(nn.Module):
             query=node.heads,
             kept=node.kv_heads,
             width=node.head_dim,
-            rotary=node.position.width // 2 if node.position is not None else 0,
-            interleaved=node.position is not None and node.position.pairs == "interleaved",
+            rotary=0 if self.rope is None else self.rope.width // 2,
+            interleaved=self.rope is not None and self.rope.pairs == "interleaved",
             together=isinstance(node.head_norm, AllHeads),
         )
 
@@ -76,11 +78,10 @@ class Attention(nn.Module):
 
     def append(self, qkv_TO: Tensor, step: Step) -> AppendCall:
         """What is done to queries, keys and values before they attend."""
-        position = self.node.position
         return AppendCall(
             qkv_TO=qkv_TO,
             heads=self.heads,
-            rotation=None if position is None else step.rotations[position],
+            rotation=None if self.rope is None else step.rotations[self.rope],
             room=step.room(self.path),
             spans=step.spans,
             remember=lambda k_TKD, v_TKD: step.remember(self.path, k=k_TKD, v=v_TKD),
@@ -104,6 +105,7 @@ class Attention(nn.Module):
             scale=self.node.head_dim**-0.5 if self.node.scale is None else self.node.scale,
             band=self.band,
             softcap=self.node.softcap,
+            slopes_H=None if self.slopes is None else q_THD.new_tensor(self.slopes),
             ends=step.ends,
             heads=append.heads,
             room=append.room,

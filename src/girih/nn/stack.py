@@ -117,7 +117,8 @@ class Stack(nn.Module):
         self.out = Products([table], exact=place.exact) if node.head is not None else None
         mixers = [branch.mixer for _, branch in node.leaves()]
         found = [mixer.position for mixer in mixers if isinstance(mixer, AttentionNode)]
-        self.ropes = list(dict.fromkeys(rope for rope in found if rope is not None))
+        self.ropes = list(dict.fromkeys(one for one in found if isinstance(one, Rope)))
+        self.embed_norm = made(node.input.norm, place) if node.input.norm else None
 
     def forward(self, step: Step) -> Tensor:
         """Logits [R, V] in float32, or the normed hidden states [R, M] without a head."""
@@ -135,7 +136,7 @@ class Stack(nn.Module):
             x_TM = x_TM * self.node.input.scale
         if self.position is not None:
             x_TM = x_TM + self.position.rows(step.positions, RESIDUAL)
-        return x_TM
+        return x_TM if self.embed_norm is None else self.embed_norm(x_TM)
 
     def through(self, x_TM: Tensor, step: Step) -> Tensor:
         """All that comes after the embedding, of a step with its rotations."""

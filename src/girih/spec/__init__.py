@@ -12,6 +12,7 @@ from girih.spec.mixers import MLP, Attention, Mixer
 from girih.spec.model import Branch, Head, Layer, Model, Parallel, Stack, Tokens
 from girih.spec.norms import AllHeads, LayerNorm, Norm, RMSNorm
 from girih.spec.positions import (
+    Alibi,
     FrequencyFactors,
     Learned,
     LinearScaling,
@@ -21,8 +22,8 @@ from girih.spec.positions import (
 )
 
 __all__ = [
-    "FORMATS", "MLP", "AllHeads", "Attention", "Branch", "Causal", "Chunked", "Cost", "Flops",
-    "Format", "FrequencyFactors", "Full", "Head", "Layer", "LayerNorm", "Learned",
+    "FORMATS", "MLP", "Alibi", "AllHeads", "Attention", "Branch", "Causal", "Chunked", "Cost",
+    "Flops", "Format", "FrequencyFactors", "Full", "Head", "Layer", "LayerNorm", "Learned",
     "LinearScaling", "Llama3Scaling", "Mask", "Mixer", "Model", "Node", "Norm", "Parallel",
     "RMSNorm", "Rope", "Sliding", "Slot", "SpecError", "Stack", "Tensor", "Tokens", "Work",
     "YarnScaling", "cost", "draw", "format_of", "from_json", "graph", "to_json",

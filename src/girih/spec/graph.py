@@ -117,7 +117,8 @@ def attention_words(value: Attention) -> str:
         parts.append(f"{value.kv_heads} kv")
     parts.append(mask_words(value.mask))
     if value.position is not None:
-        parts.append(rope_words(value.position))
+        place = value.position
+        parts.append(rope_words(place) if isinstance(place, Rope) else place.what)
     if value.head_norm is not None:
         together = isinstance(value.head_norm, AllHeads)
         parts.append("q/k norm of all heads" if together else "q/k norm")

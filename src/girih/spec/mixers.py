@@ -5,7 +5,7 @@ from typing import ClassVar, Literal
 from girih.spec.base import Flops, Node, Slot, Tensor, Work, node, positive, prefixed, require
 from girih.spec.masks import Causal, Chunked, Full, Mask, Sliding
 from girih.spec.norms import AllHeads, RMSNorm
-from girih.spec.positions import Rope
+from girih.spec.positions import Alibi, Rope
 
 Activation = Literal["silu", "gelu", "gelu_tanh", "relu"]
 
@@ -23,7 +23,7 @@ class Attention(Node):
     kv_heads: int
     head_dim: int
     mask: Causal | Full | Sliding | Chunked = Causal()
-    position: Rope | None = None
+    position: Rope | Alibi | None = None
     head_norm: RMSNorm | AllHeads | None = None
     """Of each query and key before rotation; one weight for the queries, one for the keys."""
     biases: tuple[Literal["q", "k", "v", "o"], ...] = ()
@@ -39,7 +39,7 @@ class Attention(Node):
             self.heads % self.kv_heads == 0,
             f"heads {self.heads} is not a multiple of kv_heads {self.kv_heads}",
         )
-        if self.position is not None:
+        if isinstance(self.position, Rope):
             require(
                 self.position.width <= self.head_dim,
                 f"position: width {self.position.width} is above head_dim {self.head_dim}",

@@ -117,6 +117,8 @@ class Tokens(Node):
     position: Learned | None = None
     scale: float | None = None
     """What the embedding is multiplied by (Gemma: the root of the width)."""
+    norm: RMSNorm | LayerNorm | None = None
+    """Of the embedding, before the first layer (BLOOM)."""
 
     def check(self) -> None:
         positive(vocab=self.vocab)
@@ -127,7 +129,7 @@ class Tokens(Node):
         out = {"embed.weight": Tensor((self.vocab, dim), ("vocab", "model"))}
         if self.position is not None:
             out["position.weight"] = Tensor((self.position.length, dim), ("positions", "model"))
-        return out
+        return out | (prefixed("embed_norm", self.norm.tensors(dim)) if self.norm else {})
 
 
 @node

@@ -106,6 +106,24 @@ class Rope(Node):
 
 
 @node
+class Alibi(Node):
+    """Scores that fall with distance, head by head (Press et al., arXiv 2108.12409)."""
+
+    what: ClassVar[str] = "alibi"
+
+    def slopes(self, heads: int) -> tuple[float, ...]:
+        """How much a score falls with each token of distance, head by head.
+
+        They are powers of one number; where heads are no power of two, every second one of the
+        series of twice as many fills up the rest.
+        """
+        whole = 1 << (heads.bit_length() - 1)
+        first = [2.0 ** (-8.0 * (index + 1) / whole) for index in range(whole)]
+        rest = [2.0 ** (-4.0 * (2 * index + 1) / whole) for index in range(heads - whole)]
+        return (*first, *rest)
+
+
+@node
 class Learned(Node):
     """A table of one learned vector for each position, added to the embedding."""
 
