@@ -12,7 +12,17 @@ from girih.families import family, known, spec_from_config
 from girih.families.gguf import ARCHITECTURES
 from girih.kernels.blocks import BLOCKS
 from girih.plan import DTYPES
-from girih.spec import FORMATS, MLP, Alibi, Attention, LayerNorm, Model, Parallel, Sliding
+from girih.spec import (
+    FORMATS,
+    MLP,
+    Alibi,
+    Attention,
+    LatentAttention,
+    LayerNorm,
+    Model,
+    Parallel,
+    Sliding,
+)
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.append(str(ROOT / "tests"))
@@ -75,6 +85,9 @@ def facts(one: Model) -> Iterator[tuple[int, str]]:
     for mixer in (branch.mixer for _, branch in stack.leaves()):
         if isinstance(mixer, Attention):
             yield from attention_facts(mixer)
+        elif isinstance(mixer, LatentAttention):
+            yield 0, "latent attention, absorbed"
+            yield 1, "queries of low rank" if mixer.q_rank else "queries of full rank"
         elif isinstance(mixer, MLP):
             yield 4, f"{'gated' if mixer.gated else 'plain'} MLP ({mixer.activation})"
             if mixer.biased:

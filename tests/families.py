@@ -7,12 +7,14 @@ by a hundred times, or the row would not notice the mistake.
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from configs import DEEPSEEK, LLAMA3, NEOX, SIZE, YARN
 from girih.spec import (
     MLP,
     Attention,
     Branch,
     Causal,
     Head,
+    LatentAttention,
     LayerNorm,
     Rope,
     Sliding,
@@ -20,34 +22,6 @@ from girih.spec import (
     YarnScaling,
 )
 from mutants import COMMON, GEMMA, ROPE, WINDOW, Mutant, on, shy, untransposed, zeroed
-
-SIZE = dict(
-    vocab_size=97,
-    hidden_size=48,
-    intermediate_size=72,
-    num_hidden_layers=3,
-    num_attention_heads=6,
-    num_key_value_heads=2,
-    max_position_embeddings=128,
-    rms_norm_eps=3e-2,
-    bos_token_id=1,
-    eos_token_id=2,
-    pad_token_id=0,
-)
-YARN = dict(
-    rope_type="yarn",
-    factor=4.0,
-    original_max_position_embeddings=32,
-    beta_fast=3.0,
-    beta_slow=0.7,
-)
-LLAMA3 = dict(
-    rope_type="llama3",
-    factor=8.0,
-    low_freq_factor=1.0,
-    high_freq_factor=4.0,
-    original_max_position_embeddings=32,
-)
 
 
 @dataclass(frozen=True)
@@ -61,20 +35,6 @@ class Row:
     """The architecture's name in GGUF files."""
     redraw: Callable | None = None
     """A further redraw of the reference model, where a fact needs one to show."""
-
-
-NEOX = dict(
-    vocab_size=97,
-    hidden_size=48,
-    intermediate_size=72,
-    num_hidden_layers=3,
-    num_attention_heads=6,
-    max_position_embeddings=128,
-    layer_norm_eps=3e-2,
-    rope_parameters=dict(rope_type="default", rope_theta=300.0, partial_rotary_factor=0.5),
-    bos_token_id=1,
-    eos_token_id=2,
-)
 
 
 ROWS = {
@@ -225,6 +185,26 @@ ROWS = {
             "no norm of the embedding": Mutant(spec=on(Tokens, norm=None)),
             "epsilon": Mutant(spec=on(LayerNorm, eps=1e-6)),
             "no q bias": Mutant(weights=zeroed(".q.bias")),
+        },
+    ),
+    "deepseek-v3": Row(
+        "deepseek_v3",
+        DEEPSEEK
+        | dict(rope_parameters=YARN | dict(rope_theta=300.0, mscale=1.0, mscale_all_dim=1.0)),
+        {
+            "pairs half-split": Mutant(spec=on(Rope, pairs="half")),
+            "scale without mscale": Mutant(spec=on(LatentAttention, scale=None)),
+            "no rotation": Mutant(spec=on(LatentAttention, position=None)),
+        },
+    ),
+    "deepseek-v2": Row(
+        "deepseek_v2",
+        DEEPSEEK
+        | dict(q_lora_rank=None, head_dim=8)
+        | dict(rope_parameters=dict(rope_type="default", rope_theta=300.0)),
+        {
+            "pairs half-split": Mutant(spec=on(Rope, pairs="half")),
+            "no rotation": Mutant(spec=on(LatentAttention, position=None)),
         },
     ),
     "gptj": Row(

@@ -12,6 +12,7 @@ from girih.spec import (
     FrequencyFactors,
     Full,
     Head,
+    LatentAttention,
     Layer,
     LayerNorm,
     Learned,
@@ -30,6 +31,10 @@ from girih.spec import (
 DIM, VOCAB, CONTEXT = 24, 61, 96
 NORM = RMSNorm(eps=1e-5)
 GQA = Attention(heads=6, kv_heads=2, head_dim=8, position=Rope(width=8, theta=100.0))
+MLA = LatentAttention(
+    heads=3, kv_rank=7, plain_dim=6, rope_dim=4, value_dim=5, norm=RMSNorm(eps=1e-3),
+    position=Rope(width=4, theta=50.0),
+)  # fmt: skip
 GATED = MLP(hidden=40, activation="silu")
 
 
@@ -137,6 +142,10 @@ SPECS = {
     ),
     "alibi": decoder(replace(GQA, position=Alibi())),
     "embed-norm": decoder_of(norm=LayerNorm(eps=1e-3)),
+    "latent": decoder(MLA),
+    "latent-low-rank-queries": decoder(
+        replace(MLA, q_rank=10, biased=True, position=replace(MLA.position, pairs="interleaved"))
+    ),
     "softcap": decoder(replace(GQA, softcap=1.5, scale=0.7)),
     "norm-of-all-heads": decoder(replace(GQA, head_norm=AllHeads(norm=RMSNorm(eps=1e-3)))),
     "offset-norm": decoder(

@@ -9,7 +9,7 @@ import broken
 import tiny
 from command import fails
 from command import girih as command
-from families import SIZE
+from configs import SIZE
 from girih.engine import bench as benches
 from girih.engine.bench import arbitrary, bench, decode_bytes, prefill_flops
 from girih.spec import cost

@@ -7,8 +7,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import girih
+from configs import SIZE
 from draw import distance
-from families import ROWS, SIZE
+from families import ROWS
 from girih.checkpoints.maps import canonical_tensors
 from girih.checkpoints.source import open_source
 from girih.engine.model import Model

@@ -33,6 +33,12 @@ QWEN3_06B = spec_from_config(
         max_position_embeddings=40960, rope_theta=1000000.0, tie_word_embeddings=True,
     )
 )  # fmt: skip
+DEEPSEEK_V3_DENSE = dict(
+    model_type="deepseek_v3", vocab_size=129280, hidden_size=7168, intermediate_size=18432,
+    num_hidden_layers=61, first_k_dense_replace=61, num_attention_heads=128, kv_lora_rank=512,
+    q_lora_rank=1536, qk_rope_head_dim=64, v_head_dim=128, qk_nope_head_dim=128,
+    num_key_value_heads=128, max_position_embeddings=163840, rope_theta=10000,
+)  # fmt: skip
 GPT2 = dict(model_type="gpt2")
 GPT2_XL = spec_from_config(GPT2 | dict(n_embd=1600, n_layer=48, n_head=25))
 
@@ -149,3 +155,14 @@ def test_windows_bound_the_state_of_gemma_3():
         32768 * 2 * slot.shape[0] * slot.shape[1] for s in spec.state().values() for slot in s
     )
     assert flat == 832 * MIB
+
+
+def test_latent_attention_remembers_the_latent_alone():
+    """DeepSeek-V3 in bfloat16: 70,272 bytes a token, where expanded heads would take 4,997,120."""
+    v3 = spec_from_config(DEEPSEEK_V3_DENSE)
+    assert cost(v3, context=4096).state_bytes_per_token == 70_272
+    mixer = v3.stacks[0].layers[0].branches[0].mixer
+    expanded = mixer.heads * (mixer.plain_dim + mixer.rope_dim + mixer.value_dim)
+    assert 61 * 2 * expanded == 4_997_120
+    with pytest.raises(ValueError, match="layers 3 to 60 have experts"):
+        spec_from_config(DEEPSEEK_V3_DENSE | dict(first_k_dense_replace=3))

@@ -10,7 +10,7 @@ from girih.checkpoints.gguf import GGUF
 from girih.checkpoints.stored import stored_bytes
 from girih.families import family
 from girih.families.gguf import config_from_gguf
-from girih.spec import Attention, Model, SpecError
+from girih.spec import Attention, LatentAttention, Model, SpecError
 
 FACTORS = "rope_freqs.weight"
 MOST_FACTORS = 4096
@@ -63,4 +63,6 @@ def heads_of(spec: Model) -> dict[str, int]:
                 for kind in ("weight", "bias"):
                     out[f"{path}.q.{kind}"] = branch.mixer.heads
                     out[f"{path}.k.{kind}"] = branch.mixer.kv_heads
+            elif isinstance(branch.mixer, LatentAttention):
+                out[f"{path}.k_up.weight"] = branch.mixer.heads
     return out

@@ -28,7 +28,7 @@ def unbound(bound: Bound, value: Value) -> Iterator[tuple[str, Value]]:
     if bound.how.interleaved:
         value = rows(value, half_split(bound.shapes[0][0], bound.heads))
     if bound.how.by_head:
-        value = rows(value, part_by_part(value.shape[0], bound.heads, len(bound.names)))
+        value = rows(value, part_by_part(bound))
     start = 0
     for name, shape in zip(bound.names, bound.shapes, strict=True):
         part = value if len(bound.names) == 1 else rows(value, slice(start, start + shape[0]))
@@ -44,8 +44,7 @@ def bound_tensor(bound: Bound, canonical: Mapping[str, Value]) -> Tensor:
     if bound.how.interleaved:
         value = value[torch.argsort(half_split(value.shape[0], bound.heads))]
     if bound.how.by_head:
-        order = part_by_part(value.shape[0], bound.heads, len(bound.names))
-        value = value[torch.argsort(order)]
+        value = value[torch.argsort(part_by_part(bound))]
     return value.t().contiguous() if bound.how.transposed else value
 
 
@@ -54,9 +53,11 @@ def rows(value: Value, index: Tensor | slice) -> Value:
     return value.rows(index) if isinstance(value, Packed) else value[index]
 
 
-def part_by_part(count: int, heads: int, parts: int) -> Tensor:
+def part_by_part(bound: Bound) -> Tensor:
     """Where each row comes from when parts that stood together in each head move apart."""
-    return torch.arange(count).view(heads, parts, -1).transpose(0, 1).reshape(-1)
+    widths = [shape[0] // bound.heads for shape in bound.shapes]
+    places = torch.arange(sum(widths) * bound.heads).view(bound.heads, -1)
+    return torch.cat([part.reshape(-1) for part in torch.split(places, widths, dim=1)])
 
 
 def half_split(count: int, heads: int) -> Tensor:

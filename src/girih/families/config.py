@@ -51,7 +51,7 @@ class Config:
         self.data = data
         self.path = path
         self.taken: set[str] = set()
-        self.parts: list[Config] = []
+        self.parts: dict[str, Config] = {}
 
     def get(self, key: str, default: Any = MISSING) -> Any:
         """The value of a key; a null counts as absent. Raises SpecError if there is none."""
@@ -111,9 +111,9 @@ class Config:
             return None
         if not isinstance(value, Mapping):
             raise SpecError(f"{self.path}: {key} {show(value)} is not an object")
-        made = Config(value, f"{self.path}: {key}")
-        self.parts.append(made)
-        return made
+        if key not in self.parts:
+            self.parts[key] = Config(value, f"{self.path}: {key}")
+        return self.parts[key]
 
     def only(self, key: str, expected: Any, default: Any = MISSING) -> None:
         """Take a key of which one value is supported; raise SpecError at any other."""
@@ -131,7 +131,7 @@ class Config:
                 f"{self.path}: {', '.join(map(plain, left[:3]))}{more}: not read by this family; "
                 f"if it may be left out, pass --ignore {plain(left[0])}"
             )
-        for part in self.parts:
+        for part in self.parts.values():
             part.finish(allowed)
 
 

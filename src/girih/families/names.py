@@ -79,6 +79,20 @@ SANDWICH: Names = renamed(
 )
 """The same with a norm on both sides of each mixer."""
 
+ATTN, LATENT_ATTN = "decoder.layers.{}.attn", "model.layers.{}.self_attn"
+LATENT: Names = {
+    **{key: value for key, value in LLAMA.items() if not str(key).startswith(f"{ATTN}.k")},
+    **both(f"{ATTN}.q_down", f"{LATENT_ATTN}.q_a_proj"),
+    f"{ATTN}.q_norm.weight": f"{LATENT_ATTN}.q_a_layernorm.weight",
+    f"{ATTN}.q_up.weight": f"{LATENT_ATTN}.q_b_proj.weight",
+    **both(f"{ATTN}.kv_down", f"{LATENT_ATTN}.kv_a_proj_with_mqa"),
+    f"{ATTN}.kv_norm.weight": f"{LATENT_ATTN}.kv_a_layernorm.weight",
+    (f"{ATTN}.k_up.weight", f"{ATTN}.v_up.weight"): Stored(
+        f"{LATENT_ATTN}.kv_b_proj.weight", by_head=True
+    ),
+}
+"""The names of DeepSeek's latent attention."""
+
 GGUF: Names = {
     "decoder.embed.weight": "token_embd.weight",
     "decoder.position.weight": "position_embd.weight",

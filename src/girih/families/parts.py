@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from girih.families.config import Config, plain
-from girih.families.rotary import FULL, SLIDING, rope
+from girih.families.rotary import FULL, SLIDING, rope, stretched
 from girih.spec import (
     MLP,
     AllHeads,
@@ -13,6 +13,7 @@ from girih.spec import (
     Branch,
     Causal,
     Head,
+    LatentAttention,
     Layer,
     Learned,
     Model,
@@ -25,6 +26,7 @@ from girih.spec import (
     Tokens,
 )
 
+Attend = Attention | LatentAttention
 Masks = tuple[Causal | Sliding, ...]
 MOST = 10_000
 """No model has more layers."""
@@ -122,25 +124,25 @@ def attention(
     )
 
 
-def pre_normed(mixer: Attention, mlp: MLP, norm: Norm) -> Layer:
+def pre_normed(mixer: Attend, mlp: MLP, norm: Norm) -> Layer:
     """A layer of attention, then the MLP, each behind a norm of its own."""
     attn = Branch(name="attn", pre=norm, mixer=mixer)
     return Layer(branches=(attn, Branch(name="mlp", pre=norm, mixer=mlp)))
 
 
-def post_normed(mixer: Attention, mlp: MLP, norm: Norm) -> Layer:
+def post_normed(mixer: Attend, mlp: MLP, norm: Norm) -> Layer:
     """The same with each norm behind its mixer, before what it adds."""
     attn = Branch(name="attn", mixer=mixer, post=norm)
     return Layer(branches=(attn, Branch(name="mlp", mixer=mlp, post=norm)))
 
 
-def sandwiched(mixer: Attention, mlp: MLP, norm: Norm) -> Layer:
+def sandwiched(mixer: Attend, mlp: MLP, norm: Norm) -> Layer:
     """The same with a norm on both sides of each mixer."""
     attn = Branch(name="attn", pre=norm, mixer=mixer, post=norm)
     return Layer(branches=(attn, Branch(name="mlp", pre=norm, mixer=mlp, post=norm)))
 
 
-def beside(mixer: Attention, mlp: MLP, norm: Norm, own: bool = False) -> Layer:
+def beside(mixer: Attend, mlp: MLP, norm: Norm, own: bool = False) -> Layer:
     """Attention and MLP in parallel, each behind its `own` norm or both behind one."""
     pre = norm if own else None
     parts = (Branch(name="attn", pre=pre, mixer=mixer), Branch(name="mlp", pre=pre, mixer=mlp))
@@ -157,7 +159,7 @@ def llama_like(
     tied: bool = False,
     masked: Callable[[Config, int], Masks] | None = None,
     varied: Callable[[Attention, int], Attention] | None = None,
-    layer: Callable[[Attention, MLP, Norm], Layer] = pre_normed,
+    layer: Callable[[Attend, MLP, Norm], Layer] = pre_normed,
 ) -> Model:
     """A decoder of RMS-normed attention and gated MLPs; `tied` is the family's default.
 
@@ -196,7 +198,7 @@ def decoder(
     dim: int,
     vocab: int,
     count: int,
-    attention: Attention | Sequence[Attention],
+    attention: Attend | Sequence[Attend],
     mlp: MLP,
     norm: Norm,
     head: Head,
@@ -204,12 +206,12 @@ def decoder(
     position: Learned | None = None,
     scale: float | None = None,
     embed_norm: Norm | None = None,
-    layer: Callable[[Attention, MLP, Norm], Layer] = pre_normed,
+    layer: Callable[[Attend, MLP, Norm], Layer] = pre_normed,
 ) -> Model:
     """A dense decoder: `count` layers whose attention may differ; `layer` puts each together."""
     if not 0 <= count <= MOST:
         raise SpecError(f"{count} layers are not a model")
-    mixers = [attention] * count if isinstance(attention, Attention) else attention
+    mixers = attention if isinstance(attention, Sequence) else [attention] * count
     layers = {mixer: layer(mixer, mlp, norm) for mixer in dict.fromkeys(mixers)}
     stack = Stack(
         name="decoder",
@@ -221,3 +223,54 @@ def decoder(
         context=context,
     )
     return Model(stacks=(stack,))
+
+
+EXPERTS = (
+    *("moe_intermediate_size", "n_shared_experts", "n_routed_experts", "routed_scaling_factor"),
+    *("n_group", "topk_group", "num_experts_per_tok", "norm_topk_prob", "output_router_logits"),
+    *("aux_loss_alpha", "seq_aux", "scoring_func", "moe_layer_freq", "ep_size"),
+)
+"""Keys about experts, of which the dense layers have none."""
+
+
+def latent_decoder(config: Config, *, pairs: str, dense_by_default: int) -> Model:
+    """A decoder of latent attention and gated MLPs; raises SpecError where a layer has experts."""
+    dim, count = config.integer("hidden_size"), config.integer("num_hidden_layers")
+    dense = config.integer("first_k_dense_replace", dense_by_default)
+    if dense < count:
+        raise SpecError(f"layers {dense} to {count - 1} have experts, which are not supported yet")
+    for key in EXPERTS:
+        config.get(key, None)
+    config.only("num_key_value_heads", config.integer("num_attention_heads"))
+    config.get("pretraining_tp", 1)
+    width = config.integer("qk_rope_head_dim")
+    position = replace(rope(config, width), pairs=pairs)  # type: ignore[arg-type]
+    plain = config.integer("qk_nope_head_dim")
+    config.only("qk_head_dim", plain + width)
+    config.get("head_dim", None)  # the part that is rotated
+    norm = RMSNorm(eps=config.number("rms_norm_eps", 1e-6))
+    return decoder(
+        dim=dim,
+        vocab=config.integer("vocab_size"),
+        count=count,
+        attention=LatentAttention(
+            heads=config.integer("num_attention_heads"),
+            kv_rank=config.integer("kv_lora_rank"),
+            q_rank=config.integer("q_lora_rank", None),
+            plain_dim=plain,
+            rope_dim=width,
+            value_dim=config.integer("v_head_dim"),
+            norm=RMSNorm(eps=1e-6),
+            position=position,
+            biased=config.flag("attention_bias", False),
+            scale=(plain + width) ** -0.5 * stretched(config) ** 2,
+        ),
+        mlp=MLP(
+            hidden=config.integer("intermediate_size"),
+            activation=config.word("hidden_act", ACTIVATIONS, "silu"),
+            biased=config.flag("mlp_bias", False),
+        ),
+        norm=norm,
+        head=Head(tied=config.flag("tie_word_embeddings", False)),
+        context=config.integer("max_position_embeddings", None),
+    )

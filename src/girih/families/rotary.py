@@ -116,6 +116,17 @@ def magnitude(factor: float, share: float) -> float:
     return 0.1 * share * math.log(factor) + 1.0 if factor > 1 else 1.0
 
 
+def stretched(config: Config) -> float:
+    """What DeepSeek's queries and keys grow by besides: that of `mscale_all_dim`, of every rope."""
+    parts = (config.part("rope_scaling"), config.part("rope_parameters"))
+    for part in (one for one in parts if one is not None):
+        share = part.number("mscale_all_dim", 0)
+        kinds = (part.get("rope_type", None), part.get("type", None))
+        if share and any(kind not in (None, "default") for kind in kinds):
+            return magnitude(part.number("factor"), share)
+    return 1.0
+
+
 READERS: dict[str, Callable[[Config, int | None], Scaling]] = {
     "linear": linear,
     "llama3": llama3,

@@ -72,7 +72,7 @@ class Attention(nn.Module):
         q_THD, k_KND, v_KND = dispatch.append(append, exact=self.exact)
         call = self.call(q_THD, k_KND, v_KND, step, append)
         if step.capture is not None and step.capture.wants("attention"):
-            self.show(call, step)
+            shown(call, step, self.path)
         mixed_THD = dispatch.attention(call, exact=self.exact)
         return self.out(Rows(mixed_THD.flatten(1), None, rows.dtype, rows.rounds, rows.onto))
 
@@ -112,14 +112,15 @@ class Attention(nn.Module):
             spans=step.spans,
         )
 
-    def show(self, call: AttentionCall, step: Step) -> None:
-        """Capture the map of each sequence: [H, T, N]."""
-        assert step.capture is not None
-        for q_THD, k_KND, _, end in call.sequences():
-            size = q_THD.shape[1] * q_THD.shape[0] * k_KND.shape[1]
-            step.capture.reserve(self.path, size, 4)
-            firsts = end - q_THD.shape[0], end - k_KND.shape[1]
-            step.capture.put(self.path, reference.attention_weights(q_THD, k_KND, *firsts, call))
+
+def shown(call: AttentionCall, step: Step, path: str) -> None:
+    """Capture the map of each sequence: [H, T, N]."""
+    assert step.capture is not None
+    for q_THD, k_KND, _, end in call.sequences():
+        size = q_THD.shape[1] * q_THD.shape[0] * k_KND.shape[1]
+        step.capture.reserve(path, size, 4)
+        firsts = end - q_THD.shape[0], end - k_KND.shape[1]
+        step.capture.put(path, reference.attention_weights(q_THD, k_KND, *firsts, call))
 
 
 def band(mask: Mask) -> Band:

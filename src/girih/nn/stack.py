@@ -10,7 +10,6 @@ from girih.kernels.calls import Rows
 from girih.nn.registry import Place, builds, made
 from girih.nn.rotary import rotation
 from girih.nn.weight import Products, weights
-from girih.spec import Attention as AttentionNode
 from girih.spec import Branch as BranchNode
 from girih.spec import Layer as LayerNode
 from girih.spec import Model as ModelNode
@@ -116,7 +115,7 @@ class Stack(nn.Module):
         table = self.embed if self.head is None else self.head
         self.out = Products([table], exact=place.exact) if node.head is not None else None
         mixers = [branch.mixer for _, branch in node.leaves()]
-        found = [mixer.position for mixer in mixers if isinstance(mixer, AttentionNode)]
+        found = [getattr(mixer, "position", None) for mixer in mixers]
         self.ropes = list(dict.fromkeys(one for one in found if isinstance(one, Rope)))
         self.embed_norm = made(node.input.norm, place) if node.input.norm else None
 

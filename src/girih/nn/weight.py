@@ -47,6 +47,17 @@ class Weight(nn.Module):
             return nn.functional.embedding(index_T, self.weight).to(dtype)
         return self.packed.rows(index_T).unpack(dtype)
 
+    def per_head(self, x_THI: Tensor, heads: int, *, transposed: bool = False) -> Tensor:
+        """The rows of each head times the transpose of its own part of the matrix: [T, H, out / H].
+
+        Transposed, [T, H, out / H] times that part: [T, H, in].
+        """
+        whole = self.weight if self.packed is None else self.packed.unpack()
+        parts_HOI = whole.unflatten(0, (heads, -1)).to(x_THI.dtype)
+        x_HTI = x_THI.transpose(0, 1)
+        out = torch.matmul(x_HTI, parts_HOI if transposed else parts_HOI.transpose(1, 2))
+        return out.transpose(0, 1)
+
 
 class Products:
     """The products of the same rows with one or several weights, made in one call."""

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from girih.spec.base import Node, Tensor
+from girih.spec.latent import LatentAttention
 from girih.spec.masks import Chunked, Mask, Sliding
 from girih.spec.mixers import MLP, Attention
 from girih.spec.model import Branch, Layer, Model, Parallel, Stack
@@ -100,6 +101,11 @@ def words(value: Node) -> str:
     """A node in a few words."""
     if isinstance(value, Attention):
         return attention_words(value)
+    if isinstance(value, LatentAttention):
+        parts = [f"{value.heads} heads x {value.plain_dim} + {value.rope_dim}"]
+        parts += [f"latent {value.kv_rank:,} + {value.rope_dim}", mask_words(value.mask)]
+        parts += [] if value.position is None else [rope_words(value.position)]
+        return "MLA: " + ", ".join(parts)
     if isinstance(value, MLP):
         form = "gated MLP" if value.gated else "MLP"
         return f"{form}: {value.activation}, hidden {value.hidden:,}" + (

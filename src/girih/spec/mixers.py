@@ -3,6 +3,7 @@
 from typing import ClassVar, Literal
 
 from girih.spec.base import Flops, Node, Slot, Tensor, Work, node, positive, prefixed, require
+from girih.spec.latent import LatentAttention
 from girih.spec.masks import Causal, Chunked, Full, Mask, Sliding
 from girih.spec.norms import AllHeads, RMSNorm
 from girih.spec.positions import Alibi, Rope
@@ -115,4 +116,4 @@ class MLP(Node):
         return Flops(2 * dim * self.hidden * (3 if self.gated else 2) * work.tokens)
 
 
-Mixer = Attention | MLP
+Mixer = Attention | LatentAttention | MLP

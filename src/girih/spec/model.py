@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import ClassVar
 
 from girih.spec.base import Flops, Node, Slot, Tensor, Work, node, positive, prefixed, require
+from girih.spec.latent import LatentAttention
 from girih.spec.mixers import MLP, Attention
 from girih.spec.norms import LayerNorm, RMSNorm
 from girih.spec.positions import Learned
@@ -23,7 +24,7 @@ class Branch(Node):
     what: ClassVar[str] = "branch"
 
     name: str
-    mixer: "Attention | MLP | Parallel"
+    mixer: "Attention | LatentAttention | MLP | Parallel"
     pre: RMSNorm | LayerNorm | None = None
     post: RMSNorm | LayerNorm | None = None
 

@@ -1,0 +1,15 @@
+"""DeepSeek-V2: latent attention; only models all of whose layers are dense."""
+
+from girih.families.config import Config
+from girih.families.names import LATENT
+from girih.families.parts import latent_decoder
+from girih.spec import Model
+
+ARCHITECTURE = "DeepseekV2ForCausalLM"
+NAMES = LATENT
+
+
+def spec(config: Config) -> Model:
+    """The spec of a `deepseek_v2` config."""
+    config.get("topk_method", None)
+    return latent_decoder(config, pairs="interleaved", dense_by_default=0)

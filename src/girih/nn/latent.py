@@ -1,0 +1,96 @@
+"""Latent attention, absorbed: queries meet the latent itself, so nothing remembered is expanded.
+
+T tokens, N keys, H heads, P plain and R rotated width of a query, L rank of keys and values, V
+width of a value, M model.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from girih.kernels import dispatch, reference
+from girih.kernels.calls import AttentionCall, Rows
+from girih.nn.attention import band, shown
+from girih.nn.registry import Place, builds, made
+from girih.nn.weight import Products, weights
+from girih.spec import LatentAttention as LatentNode
+from girih.state.step import Step
+
+
+@builds(LatentNode)
+class LatentAttention(nn.Module):
+    """Multi-head latent attention, with queries of full or of low rank."""
+
+    def __init__(self, node: LatentNode, place: Place) -> None:
+        super().__init__()
+        self.node, self.path, self.exact = node, place.path, place.exact
+        matrices = weights(node.tensors(place.dim))
+        for name, weight in matrices.items():
+            self.add_module(name, weight)
+        first = matrices["q" if node.q_rank is None else "q_down"]
+        self.into = Products([first, matrices["kv_down"]], exact=place.exact)
+        self.up = None
+        if node.q_rank is not None:
+            self.up = Products([matrices["q_up"]], exact=place.exact)
+            self.q_norm = made(node.norm, self.wide(node.q_rank, place))
+        self.kv_norm = made(node.norm, self.wide(node.kv_rank, place))
+        self.k_up, self.v_up = matrices["k_up"], matrices["v_up"]
+        self.out = Products([matrices["o"]], exact=place.exact)
+        self.band = band(node.mask)
+
+    @staticmethod
+    def wide(width: int, place: Place) -> Place:
+        """The place of a norm over so many features."""
+        return Place(dim=width, path=place.path, plan=place.plan)
+
+    def products(self) -> dict[str, Products]:
+        """Its products by the names of their weights."""
+        first = "q, kv_down" if self.up is None else "q_down, kv_down"
+        middle = {} if self.up is None else {"q_up": self.up}
+        return {first: self.into} | middle | {"o": self.out}
+
+    def forward(self, rows: Rows, step: Step) -> Tensor:
+        """[T, M] -> [T, M], added onto what the rows say."""
+        node = self.node
+        kept = node.kv_rank + node.rope_dim
+        made_TO = self.into(rows.alone())
+        q_TO, kv_TO = made_TO[:, :-kept], made_TO[:, -kept:]
+        if self.up is not None:
+            q_TO = self.up(Rows(q_TO, self.q_norm.call, rows.dtype, rows.rounds))
+        q_THD = q_TO.unflatten(-1, (node.heads, -1))
+        plain_THP, rotated_THR = q_THD.split([node.plain_dim, node.rope_dim], dim=-1)
+        latent_TL = self.kv_norm(kv_TO[:, : node.kv_rank])
+        key_T1R = kv_TO[:, None, node.kv_rank :]
+        if node.position is not None:
+            turn = reference.rotate
+            if node.position.pairs == "interleaved":
+                turn = reference.rotate_neighbours
+            rotation = step.rotations[node.position]
+            rotated_THR, key_T1R = turn(rotated_THR, *rotation), turn(key_T1R, *rotation)
+        # q (k_up c) = (k_up^T q) c: the queries are brought to the latent, not the latent to them.
+        query_THL = self.k_up.per_head(plain_THP, node.heads, transposed=True)
+        call = self.call(
+            torch.cat([query_THL, rotated_THR], dim=-1),
+            torch.cat([latent_TL[:, None], key_T1R], dim=-1),
+            step,
+        )
+        mixed_THL = dispatch.attention(call, exact=self.exact)
+        values_THV = self.v_up.per_head(mixed_THL, node.heads)
+        return self.out(Rows(values_THV.flatten(1), None, rows.dtype, rows.rounds, rows.onto))
+
+    def call(self, q_THD: Tensor, latent_T1D: Tensor, step: Step) -> AttentionCall:
+        """Attention of these queries to all latents of their sequences, the new ones too."""
+        node = self.node
+        (keys,) = step.remember(self.path, latent=latent_T1D)
+        width = node.plain_dim + node.rope_dim
+        made = AttentionCall(
+            q_THD=q_THD,
+            k_KND=keys,
+            v_KND=[k_1ND[..., : node.kv_rank] for k_1ND in keys],
+            counts=step.counts,
+            scale=width**-0.5 if node.scale is None else node.scale,
+            band=self.band,
+            ends=step.ends,
+        )
+        if step.capture is not None and step.capture.wants("attention"):
+            shown(made, step, self.path)
+        return made
