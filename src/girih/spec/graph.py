@@ -150,4 +150,4 @@ def rope_words(value: Rope) -> str:
     factor = getattr(value.scaling, "factor", None)
     times = "" if factor is None else f" x {factor:g}"
     scaling = f" with {value.scaling.what}{times}" if value.scaling else ""
-    return f"{value.what} {value.theta:,g}{scaling}"
+    return f"{value.what} {value.theta:,.10g}{scaling}"
