@@ -239,3 +239,14 @@ def test_the_sample_remembers_and_reads_only_what_is_new():
     result = reply(chat, "What is my name?", max_tokens=6)
     assert result.cached_tokens > 25 and result.times.prefill_tokens < 18
     assert result.prompt_tokens == result.cached_tokens + result.times.prefill_tokens
+
+
+@pytest.mark.parametrize("name", ["window", "window-of-one", "alternating", "chunked", "latent"])
+def test_a_chat_whose_windows_forget_goes_on_as_if_it_were_new(name):
+    model = tiny.drawn(name, tiny.letters(), context=400)
+    chat, messages = model.chat(), []
+    for text in ("Hello there", "And then what", "Bye"):
+        messages.append({"role": "user", "content": text})
+        said = "".join(piece.text for piece in chat.stream(text, max_tokens=12))
+        assert said == model.generate([messages], max_tokens=12)[0].text
+        messages.append({"role": "assistant", "content": said})
