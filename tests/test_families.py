@@ -210,3 +210,11 @@ def test_windows_of_configs():
     ):
         with pytest.raises(ValueError, match=words):
             mistral(**wrong)
+
+
+def test_gemma_2_caps_unless_a_null_says_no():
+    config = SIZE | dict(model_type="gemma2", head_dim=8, sliding_window=8)
+    caps = [dict(), dict(attn_logit_softcapping=None, final_logit_softcapping=None)]
+    stacks = [spec_from_config(config | more).stacks[0] for more in caps]
+    assert [s.layers[0].branches[0].mixer.softcap for s in stacks] == [50.0, None]
+    assert [s.head.softcap for s in stacks] == [30.0, None]

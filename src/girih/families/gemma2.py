@@ -22,7 +22,7 @@ def spec(config: Config) -> Model:
         dim,
         biases=("q", "k", "v", "o") if config.flag("attention_bias", False) else (),
         scale=score_scale(config),
-        softcap=config.number("attn_logit_softcapping", None),
+        softcap=absent(config, "attn_logit_softcapping", 50.0),
     )
     own = masks(config, count, config.integer("sliding_window", None), lambda index: index % 2 == 0)
     return decoder(
@@ -37,9 +37,15 @@ def spec(config: Config) -> Model:
         norm=RMSNorm(eps=config.number("rms_norm_eps", 1e-6), offset=True),
         head=Head(
             tied=config.flag("tie_word_embeddings", True),
-            softcap=config.number("final_logit_softcapping", None),
+            softcap=absent(config, "final_logit_softcapping", 30.0),
         ),
         context=config.integer("max_position_embeddings", None),
         scale=dim**0.5,
         layer=sandwiched,
     )
+
+
+def absent(config: Config, key: str, default: float) -> float | None:
+    """A number whose default stands for an absent key alone: null means none."""
+    found: float | None = config.number(key, None if key in config.data else default)
+    return found
