@@ -39,7 +39,7 @@ def to_queries(
     q_QD, grad_QV, bits_Q, delta_Q = with_Q
     k, k_row, v, v_row = keys
     key_K = tl.arange(0, shape.keys)
-    blank_QK = tl.zeros([shape.queries, shape.keys], tl.float32)
+    blank_QK = tl.full([shape.queries, shape.keys], 0.0, tl.float32)
     for start in range(begin, end, shape.keys):
         place_K = start + key_K
         real_K = place_K < end
@@ -86,7 +86,7 @@ def queries_kernel(
     if shape.sloped:
         slope = tl.load(slopes + head).to(tl.float32) * LOG2E
     terms = (unit, cap, slope)
-    running = tl.zeros([shape.queries, shape.padded], tl.float32)
+    running = tl.full([shape.queries, shape.padded], 0.0, tl.float32)
     tile = (query_Q, low, high, (q_QD, grad_QV.to(kind), bits_Q, delta_Q))
     running = through(
         running, tile, kept, sequence, head // group, band, terms, to_queries, shape, False
@@ -109,7 +109,7 @@ def to_keys(
     key_K, low_K, high_K, k_KD, v_KV = keys
     q, q_row, grad, grad_row, bits, delta = queries
     row_Q = tl.arange(0, shape.queries)
-    blank_KQ = tl.zeros([shape.keys, shape.queries], tl.float32)
+    blank_KQ = tl.full([shape.keys, shape.queries], 0.0, tl.float32)
     for start in range(begin, end, shape.queries):
         place_Q = start + row_Q
         real_Q = place_Q < end
@@ -143,7 +143,8 @@ def keys_kernel(
     """The gradients of one tile of keys of one head, and of its values."""
     number, head = tl.program_id(0), tl.program_id(1)
     sequence, place = tl.load(tiles + 2 * number), tl.load(tiles + 2 * number + 1).to(tl.int32)
-    (k, k_row, v, v_row), first, count = held(kept, sequence, head, shape.aligned)
+    rows_of, first, count = held(kept, sequence, head, shape.aligned)
+    k, k_row, v, v_row = rows_of
     row_K = tl.arange(0, shape.keys)
     real_K = place * shape.keys + row_K < count
     far = tl.cast(place * shape.keys, tl.int64)
@@ -165,8 +166,8 @@ def keys_kernel(
     q_row, q_head, grad_row, grad_head = strides
     unit, cap, scale = terms
     running = (
-        tl.zeros([shape.keys, shape.padded], tl.float32),
-        tl.zeros([shape.keys, shape.value_padded], tl.float32),
+        tl.full([shape.keys, shape.padded], 0.0, tl.float32),
+        tl.full([shape.keys, shape.value_padded], 0.0, tl.float32),
     )
     for other in range(0, group):
         own = head * group + other
@@ -178,10 +179,10 @@ def keys_kernel(
         slope = 0.0
         if shape.sloped:
             slope = tl.load(slopes + own).to(tl.float32) * LOG2E
-        terms = (unit, cap, slope)
-        running = to_keys(running, begin, tl.minimum(whole, end), keys, at, terms, shape, True)
-        running = to_keys(running, whole, rest, keys, at, terms, shape, False)
-        running = to_keys(running, rest, end, keys, at, terms, shape, True)
+        its = (unit, cap, slope)
+        running = to_keys(running, begin, tl.minimum(whole, end), keys, at, its, shape, True)
+        running = to_keys(running, whole, rest, keys, at, its, shape, False)
+        running = to_keys(running, rest, end, keys, at, its, shape, True)
     heads = tl.num_programs(1)
     packed = (tl.load(kept[2] + sequence * 9 + 2) + place * shape.keys) * heads + head
     k_grad += packed * shape.width

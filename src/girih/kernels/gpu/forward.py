@@ -52,7 +52,7 @@ def taken(
         real_K = place_K < end
         far = tl.cast(start, tl.int64)
         k_KD = rows(k + far * k_row, key_K, k_row, real_K, shape.width, shape.padded, MASKED)
-        blank_QK = tl.zeros([shape.queries, shape.keys], tl.float32)
+        blank_QK = tl.full([shape.queries, shape.keys], 0.0, tl.float32)
         score_QK = product(q_QD, tl.trans(k_KD.to(q_QD.dtype)), blank_QK)
         score_QK = scored(score_QK, query_Q[:, None] - place_K[None, :], terms, shape)
         if MASKED:
@@ -85,7 +85,7 @@ def forward_kernel(
     q_QD = rows(
         q + packed * q_row + head * q_head, row_Q, q_row, real_Q, shape.width, shape.padded, True
     ).to(kind)
-    most_Q = tl.zeros([shape.queries], tl.float32)
+    most_Q = tl.full([shape.queries], 0.0, tl.float32)
     if shape.sinks:
         total_Q = most_Q + 1.0
         most_Q += tl.load(sinks + head).to(tl.float32) * LOG2E
@@ -97,7 +97,7 @@ def forward_kernel(
     if shape.sloped:
         slope = tl.load(slopes + head).to(tl.float32) * LOG2E
     terms = (unit, cap, slope)
-    running = (tl.zeros([shape.queries, shape.value_padded], tl.float32), most_Q, total_Q)
+    running = (tl.full([shape.queries, shape.value_padded], 0.0, tl.float32), most_Q, total_Q)
     tile = (query_Q, low, high, q_QD)
     running = through(
         running, tile, kept, sequence, head // group, band, terms, taken, shape, False
