@@ -8,6 +8,7 @@ width of a key, V width of a value.
 from girih.kernels.gpu.forward import through
 from girih.kernels.gpu.language import LOG2E, tl, triton
 from girih.kernels.gpu.tiles import (
+    COLUMNS,
     held,
     of_tile,
     parts,
@@ -63,8 +64,8 @@ def to_queries(
 
 @triton.jit
 def queries_kernel(
-    q, out, grad, bits, delta, q_grad, spans, tiles, kept, more, slopes, strides, tokens, group,
-    band, terms, kind: tl.constexpr, shape: tl.constexpr, MORE: tl.constexpr,
+    q, out, grad, bits, delta, q_grad, spans, tiles, sets, slopes, strides, tokens, group,
+    bands, terms, kind: tl.constexpr, shape: tl.constexpr, rules: tl.constexpr,
 ):  # fmt: skip
     """The gradient of one tile of queries of one head; also how its outputs meet theirs."""
     number, head = tl.program_id(0), tl.program_id(1)
@@ -88,13 +89,11 @@ def queries_kernel(
     terms = (unit, cap, slope)
     running = tl.full([shape.queries, shape.padded], 0.0, tl.float32)
     tile = (query_Q, low, high, (q_QD, grad_QV.to(kind), bits_Q, delta_Q))
-    running = through(
-        running, tile, kept, sequence, head // group, band, terms, to_queries, shape, False
-    )
-    if MORE:
+    for n in tl.static_range(len(rules)):
         running = through(
-            running, tile, more, sequence, head // group, band, terms, to_queries, shape, True
-        )
+            running, tile, sets[n], sequence, head // group, bands[n], terms,
+            to_queries, shape, rules[n],
+        )  # fmt: skip
     q_grad += (packed * tl.num_programs(1) + head) * shape.width
     q_grad_row = tl.num_programs(1) * shape.width
     put(q_grad, row_Q, q_grad_row, real_Q, running * scale, shape.width, shape.padded)
@@ -136,42 +135,24 @@ def to_keys(
 
 
 @triton.jit
-def keys_kernel(
-    q, grad, bits, delta, k_grad, v_grad, spans, tiles, kept, slopes, strides, tokens, group,
-    band, terms, kind: tl.constexpr, shape: tl.constexpr, EARLIER: tl.constexpr,
+def from_group(
+    running, tile, memory, slopes, strides, tokens, head, group, band, terms,
+    shape: tl.constexpr, RULE: tl.constexpr,
 ):  # fmt: skip
-    """The gradients of one tile of keys of one head, and of its values."""
-    number, head = tl.program_id(0), tl.program_id(1)
-    sequence, place = tl.load(tiles + 2 * number), tl.load(tiles + 2 * number + 1).to(tl.int32)
-    rows_of, first, count = held(kept, sequence, head, shape.aligned)
-    k, k_row, v, v_row = rows_of
-    row_K = tl.arange(0, shape.keys)
-    real_K = place * shape.keys + row_K < count
-    far = tl.cast(place * shape.keys, tl.int64)
-    k_KD = rows(k + far * k_row, row_K, k_row, real_K, shape.width, shape.padded, True).to(kind)
-    v_KV = rows(
-        v + far * v_row, row_K, v_row, real_K, shape.value_width, shape.value_padded, True
-    ).to(kind)
-    start = tl.load(spans + sequence * 3)
-    queries = tl.load(spans + sequence * 3 + 1).to(tl.int32)
-    first_query = tl.load(spans + sequence * 3 + 2).to(tl.int32)
-    low = first + place * shape.keys
-    high = first + tl.minimum(place * shape.keys + shape.keys, count) - 1
-    key_K = tl.minimum(low + row_K, high)
-    bounds_K = within(seeing(key_K, band, EARLIER), first_query, queries)
-    first_sees = within(seeing(low, band, EARLIER), first_query, queries)
-    last_sees = within(seeing(high, band, EARLIER), first_query, queries)
-    begin, whole, rest, end = parts(first_sees, last_sees, shape.queries)
-    keys = (key_K - first_query, bounds_K[0], bounds_K[1], k_KD, v_KV)
+    """The running gradients of a tile of keys after all queries that see it by a rule."""
+    key_K, low, high, k_KD, v_KV = tile
+    q, grad, bits, delta, start, count, first = memory
     q_row, q_head, grad_row, grad_head = strides
-    unit, cap, scale = terms
-    running = (
-        tl.full([shape.keys, shape.padded], 0.0, tl.float32),
-        tl.full([shape.keys, shape.value_padded], 0.0, tl.float32),
-    )
+    bounds_K = within(seeing(key_K, band, RULE), first, count)
+    first_sees = within(seeing(low, band, RULE), first, count)
+    last_sees = within(seeing(high, band, RULE), first, count)
+    begin, whole, rest, end = parts(first_sees, last_sees, shape.queries)
+    stop = tl.minimum(whole, end)
+    keys = (key_K - first, bounds_K[0], bounds_K[1], k_KD, v_KV)
+    unit, cap, _ = terms
     for other in range(0, group):
         own = head * group + other
-        at = (
+        queries = (
             q + start * q_row + own * q_head, q_row,
             grad + start * grad_row + own * grad_head, grad_row,
             bits + own * tokens + start, delta + own * tokens + start,
@@ -180,13 +161,51 @@ def keys_kernel(
         if shape.sloped:
             slope = tl.load(slopes + own).to(tl.float32) * LOG2E
         its = (unit, cap, slope)
-        running = to_keys(running, begin, tl.minimum(whole, end), keys, at, its, shape, True)
-        running = to_keys(running, whole, rest, keys, at, its, shape, False)
-        running = to_keys(running, rest, end, keys, at, its, shape, True)
+        running = to_keys(running, begin, stop, keys, queries, its, shape, True)
+        running = to_keys(running, whole, rest, keys, queries, its, shape, False)
+        running = to_keys(running, rest, end, keys, queries, its, shape, True)
+    return running
+
+
+@triton.jit
+def keys_kernel(
+    q, grad, bits, delta, k_grad, v_grad, spans, tiles, kept, slopes, strides, tokens, group,
+    band, terms, kind: tl.constexpr, shape: tl.constexpr, rules: tl.constexpr,
+):  # fmt: skip
+    """The gradients of one tile of keys of one head, and of its values."""
+    number, head = tl.program_id(0), tl.program_id(1)
+    sequence, place = tl.load(tiles + 2 * number), tl.load(tiles + 2 * number + 1).to(tl.int32)
+    own, first, count = held(kept, sequence, head, shape.aligned)
+    k, k_row, v, v_row = own
+    row_K = tl.arange(0, shape.keys)
+    real_K = place * shape.keys + row_K < count
+    far = tl.cast(place * shape.keys, tl.int64)
+    k_KD = rows(k + far * k_row, row_K, k_row, real_K, shape.width, shape.padded, True)
+    v_KV = rows(v + far * v_row, row_K, v_row, real_K, shape.value_width, shape.value_padded, True)
+    low = first + place * shape.keys
+    high = first + tl.minimum(place * shape.keys + shape.keys, count) - 1
+    tile = (tl.minimum(low + row_K, high), low, high, k_KD.to(kind), v_KV.to(kind))
+    start = tl.load(spans + sequence * 3)
+    queries = tl.load(spans + sequence * 3 + 1).to(tl.int32)
+    first_query = tl.load(spans + sequence * 3 + 2).to(tl.int32)
+    memory = (q, grad, bits, delta, start, queries, first_query)
+    running = (
+        tl.full([shape.keys, shape.padded], 0.0, tl.float32),
+        tl.full([shape.keys, shape.value_padded], 0.0, tl.float32),
+    )
+    for n in tl.static_range(len(rules)):
+        running = from_group(
+            running, tile, memory, slopes, strides, tokens, head, group, band, terms,
+            shape, rules[n],
+        )  # fmt: skip
+    dk_KD, dv_KV = running
     heads = tl.num_programs(1)
-    packed = (tl.load(kept[2] + sequence * 9 + 2) + place * shape.keys) * heads + head
-    k_grad += packed * shape.width
-    v_grad += packed * shape.value_width
-    dk_KD, dv_KV = running[0] * scale, running[1]
-    put(k_grad, row_K, heads * shape.width, real_K, dk_KD, shape.width, shape.padded)
-    put(v_grad, row_K, heads * shape.value_width, real_K, dv_KV, shape.value_width, shape.value_padded)
+    packed = (tl.load(kept[2] + sequence * COLUMNS + 2) + place * shape.keys) * heads + head
+    put(
+        k_grad + packed * shape.width, row_K, heads * shape.width, real_K,
+        dk_KD * terms[2], shape.width, shape.padded,
+    )  # fmt: skip
+    put(
+        v_grad + packed * shape.value_width, row_K, heads * shape.value_width, real_K,
+        dv_KV, shape.value_width, shape.value_padded,
+    )  # fmt: skip

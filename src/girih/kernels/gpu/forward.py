@@ -22,14 +22,14 @@ from girih.kernels.gpu.tiles import (
 @triton.jit
 def through(
     running, tile, kept, sequence, head, band, terms,
-    step: tl.constexpr, shape: tl.constexpr, EARLIER: tl.constexpr,
+    step: tl.constexpr, shape: tl.constexpr, RULE: tl.constexpr,
 ):  # fmt: skip
     """What is running, after a step with each tile of keys that a tile of queries sees."""
     query_Q, first_query, last_query, with_Q = tile
     keys, first, count = held(kept, sequence, head, shape.aligned)
-    bounds_Q = within(seen(query_Q, band, EARLIER), first, count)
-    first_sees = within(seen(first_query, band, EARLIER), first, count)
-    last_sees = within(seen(last_query, band, EARLIER), first, count)
+    bounds_Q = within(seen(query_Q, band, RULE), first, count)
+    first_sees = within(seen(first_query, band, RULE), first, count)
+    last_sees = within(seen(last_query, band, RULE), first, count)
     begin, whole, rest, end = parts(first_sees, last_sees, shape.keys)
     queries = (query_Q - first, bounds_Q[0], bounds_Q[1], with_Q)
     stop = tl.minimum(whole, end)
@@ -73,8 +73,8 @@ def taken(
 
 @triton.jit
 def forward_kernel(
-    q, out, bits, spans, tiles, kept, more, sinks, slopes, strides, tokens, group, band, terms,
-    kind: tl.constexpr, shape: tl.constexpr, MORE: tl.constexpr,
+    q, out, bits, spans, tiles, sets, sinks, slopes, strides, tokens, group, bands, terms,
+    kind: tl.constexpr, shape: tl.constexpr, rules: tl.constexpr,
 ):  # fmt: skip
     """Attention of one tile of queries of one head, and the logarithms of its sums of weights."""
     number, head = tl.program_id(0), tl.program_id(1)
@@ -99,13 +99,11 @@ def forward_kernel(
     terms = (unit, cap, slope)
     running = (tl.full([shape.queries, shape.value_padded], 0.0, tl.float32), most_Q, total_Q)
     tile = (query_Q, low, high, q_QD)
-    running = through(
-        running, tile, kept, sequence, head // group, band, terms, taken, shape, False
-    )
-    if MORE:
+    for n in tl.static_range(len(rules)):
         running = through(
-            running, tile, more, sequence, head // group, band, terms, taken, shape, True
-        )
+            running, tile, sets[n], sequence, head // group, bands[n], terms,
+            taken, shape, rules[n],
+        )  # fmt: skip
     acc_QV, most_Q, total_Q = running
     out += packed * out_row + head * out_head
     acc_QV = acc_QV / total_Q[:, None]

@@ -5,14 +5,15 @@ T tokens, N keys, H heads, K key/value heads, D width of a head.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from girih.kernels.calls import Band
-
 EIGHT = 8
-"""Numbers of a row that are read at once, where rows start at multiples of them."""
+"""Numbers of a row that are read at once, where all rows start at multiples of so many."""
+COLUMNS = 9
+"""Numbers that say where the keys and values of a sequence lie."""
 
 
 @dataclass(slots=True, eq=False)
@@ -21,7 +22,7 @@ class Held:
 
     keys: list[Tensor]
     values: list[Tensor]
-    firsts: list[int]
+    firsts: Sequence[int]
     """The position of the first key of each."""
 
     def __post_init__(self) -> None:
@@ -50,15 +51,14 @@ class Tables:
 
     spans: Tensor
     """Of each sequence: the packed row of its first query, queries, position of the first."""
-    queries: Tensor
-    """Of each tile of queries: its sequence and its place there; the last first."""
-    keys: Tensor
-    """Of each tile of keys."""
-    more_keys: Tensor
-    """Of each tile of the keys of windows."""
-    held: Tensor
-    more: Tensor
+    tiles: Tensor
+    """Of each tile of queries: its sequence and its place there."""
+    key_tiles: list[Tensor]
+    """Of each tile of keys, for each set of keys."""
+    sets: list[Any]
+    """The first keys, the first values and the table of each set of keys."""
     aligned: bool
+    """Whether all rows of keys start at multiples of eight numbers."""
 
 
 def readable(part: Tensor) -> Tensor:
@@ -73,32 +73,23 @@ def tiled(counts: Sequence[int], size: int) -> list[int]:
 
 
 def tables(
-    counts: Sequence[int],
-    firsts: Sequence[int],
-    held: Held,
-    more: Held | None,
-    sizes: tuple[int, int],
+    counts: Sequence[int], firsts: Sequence[int], sets: Sequence[Held], sizes: tuple[int, int]
 ) -> Tables:
     """The tables of a call for tiles of so many queries and keys."""
     spans, row = [], 0
     for count, first in zip(counts, firsts, strict=True):
         spans += [row, count, first]
         row += count
-    found = [held.table(), more.table() if more else []]
-    numbers = [number for table in found for n, number in enumerate(table) if n % 9 > 2]
-    lists = [
-        spans,
-        tiled(counts, sizes[0]),
-        tiled(held.counts, sizes[1]),
-        tiled(more.counts, sizes[1]) if more else [],
-        *found,
-    ]
-    flat = torch.tensor([x for part in lists for x in part], dtype=torch.int64)
-    sent = flat.to(held.keys[0].device, non_blocking=True).split([len(part) for part in lists])
-    return Tables(*sent, aligned=all(number % EIGHT == 0 for number in numbers))
-
-
-def limits(band: Band) -> tuple[int, int, int]:
-    """A band in numbers: left, right, chunk; what has no bound gets one that is never reached."""
-    far = 1 << 30
-    return tuple(far if x is None else x for x in (band.left, band.right, band.chunk))  # type: ignore[return-value]
+    held = [one.table() for one in sets]
+    lists = [spans, tiled(counts, sizes[0]), *held, *(tiled(one.counts, sizes[1]) for one in sets)]
+    flat = torch.tensor([number for part in lists for number in part], dtype=torch.int64)
+    sent = flat.to(sets[0].keys[0].device).split([len(part) for part in lists])
+    strides = [number for table in held for n, number in enumerate(table) if n % COLUMNS > 2]
+    places = zip(sets, sent[2:], strict=False)
+    return Tables(
+        spans=sent[0],
+        tiles=sent[1],
+        key_tiles=list(sent[2 + len(sets) :]),
+        sets=[(one.keys[0], one.values[0], table) for one, table in places],
+        aligned=all(number % EIGHT == 0 for number in strides),
+    )

@@ -9,33 +9,43 @@ from girih.kernels.gpu.language import INTERPRETED, tl, triton
 
 NOTHING = tl.constexpr(-1.0e30)
 """The running maximum before the first score: finite, so that it can be subtracted from itself."""
+BAND, EARLIER, LATER = tl.constexpr(0), tl.constexpr(1), tl.constexpr(2)
+"""The rules by which keys are seen."""
 COLUMNS = tl.constexpr(9)
 """Numbers that say where the keys and values of a sequence lie."""
 
 
 @triton.jit
-def seen(query, band, EARLIER: tl.constexpr):
-    """The first and last position that queries see; EARLIER: of one key for each chunk."""
+def seen(query, band, RULE: tl.constexpr):
+    """The first and last position that queries see, by one of three rules.
+
+    BAND: those of their own chunk, so many to the left and to the right. EARLIER and LATER: of
+    keys of which each stands for `left` tokens, those before and behind their own that stand for
+    tokens of the same `chunk`.
+    """
     left, right, chunk = band
-    own = query // chunk
-    if EARLIER:
-        low, high = query * 0, own - 1
+    if RULE == BAND:
+        low = tl.maximum(query - left, query // chunk * chunk)
+        high = tl.minimum(query + right, query // chunk * chunk + chunk - 1)
+    elif RULE == EARLIER:
+        low, high = query // chunk * (chunk // left), query // left - 1
     else:
-        low = tl.maximum(query - left, own * chunk)
-        high = tl.minimum(query + right, own * chunk + chunk - 1)
+        each = chunk // left
+        low, high = query // left + 1, query // chunk * each + each - 1
     return low, high
 
 
 @triton.jit
-def seeing(key, band, EARLIER: tl.constexpr):
-    """The first and last position of the queries that see keys; no last one: 2^30."""
+def seeing(key, band, RULE: tl.constexpr):
+    """The first and last position of the queries that see keys."""
     left, right, chunk = band
-    if EARLIER:
-        low, high = (key + 1) * chunk, key * 0 + (1 << 30)
+    if RULE == BAND:
+        low = tl.maximum(key - right, key // chunk * chunk)
+        high = tl.minimum(key + left, key // chunk * chunk + chunk - 1)
+    elif RULE == EARLIER:
+        low, high = (key + 1) * left, key // (chunk // left) * chunk + chunk - 1
     else:
-        own = key // chunk
-        low = tl.maximum(key - right, own * chunk)
-        high = tl.minimum(key + left, own * chunk + chunk - 1)
+        low, high = key // (chunk // left) * chunk, key * left - 1
     return low, high
 
 
