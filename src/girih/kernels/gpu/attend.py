@@ -134,13 +134,18 @@ def compiled(
         sinks=sinks,
         aligned=found.aligned,
     )
-    kind = getattr(tl, str(computed(q_THD, held.keys[0])).removeprefix("torch."))
+    kind = named(computed(q_THD, held.keys[0]))
     return dict(kind=kind, shape=shape, num_warps=size.warps, num_stages=size.stages)
 
 
 def computed(q_THD: Tensor, k_KND: Tensor) -> torch.dtype:
     """The dtype of products: bfloat16 where the keys are, else that of the queries."""
     return torch.bfloat16 if k_KND.dtype == torch.bfloat16 else q_THD.dtype
+
+
+def named(dtype: torch.dtype) -> Any:
+    """A dtype as Triton calls it."""
+    return getattr(tl, str(dtype).removeprefix("torch."))
 
 
 def limits(band: Band) -> tuple[int, int, int]:
@@ -201,7 +206,10 @@ def backward(
     grads: list[Tensor] = []
     each = zip(sets, found.sets, found.key_tiles, asked.bands, asked.rules, strict=True)
     for own, place, its_tiles, band, rules in each:
-        made = [part[0].new_empty(sum(own.counts), *part[0].shape[::2]) for part in (own.keys, own.values)]
+        made = [
+            part[0].new_empty(sum(own.counts), *part[0].shape[::2])
+            for part in (own.keys, own.values)
+        ]
         if len(its_tiles):
             keys_kernel[len(its_tiles) // 2, made[0].shape[1]](
                 *(q_THD, grad_THV, bits_HT, delta_HT, *made, found.spans, its_tiles, place),
@@ -210,8 +218,10 @@ def backward(
                 **built,
             )
         grads += [part.transpose(0, 1) for both in made for part in both.split(own.counts)]
-    sinks_grad = None
-    if sinks_H is not None:
-        shares_HT = torch.exp2(sinks_H.float()[:, None] * BITS - bits_HT)
-        sinks_grad = -(shares_HT * delta_HT).sum(1).to(sinks_H.dtype)
-    return [q_grad, sinks_grad, *grads]
+    return [q_grad, None if sinks_H is None else of_sinks(sinks_H, bits_HT, delta_HT), *grads]
+
+
+def of_sinks(sinks_H: Tensor, bits_HT: Tensor, delta_HT: Tensor) -> Tensor:
+    """The gradients of sinks, which take a share of the weights and give nothing for it."""
+    shares_HT = torch.exp2(sinks_H.float()[:, None] * BITS - bits_HT)
+    return -(shares_HT * delta_HT).sum(1).to(sinks_H.dtype)

@@ -150,7 +150,7 @@ def from_group(
     stop = tl.minimum(whole, end)
     keys = (key_K - first, bounds_K[0], bounds_K[1], k_KD, v_KV)
     unit, cap, _ = terms
-    for other in range(0, group):
+    for other in range(group):
         own = head * group + other
         queries = (
             q + start * q_row + own * q_head, q_row,

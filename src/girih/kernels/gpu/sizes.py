@@ -38,19 +38,43 @@ class Tiles(NamedTuple):
     stages: int
 
 
-FORWARD = {64: Tiles(128, 64, 4, 3), 128: Tiles(128, 64, 8, 2), 256: Tiles(64, 64, 8, 2)}
-BACKWARD = {64: Tiles(64, 64, 4, 2), 128: Tiles(64, 64, 8, 2), 256: Tiles(32, 64, 8, 1)}
-DECODE = {64: Tiles(16, 128, 4, 3), 128: Tiles(16, 64, 4, 3), 256: Tiles(16, 64, 4, 2)}
-"""By the widest head, for numbers of two bytes."""
-LATENT = Tiles(16, 32, 8, 2)
+Table = dict[tuple[int, int], Tiles]
+"""Tiles by the bytes of a number, and then by the widest head that they are for."""
+
+FORWARD: Table = {
+    (2, 64): Tiles(128, 64, 4, 3),
+    (2, 128): Tiles(128, 64, 8, 2),
+    (2, 256): Tiles(64, 64, 8, 2),
+    (4, 64): Tiles(64, 32, 4, 1),
+    (4, 128): Tiles(32, 32, 8, 1),
+    (4, 256): Tiles(16, 16, 8, 1),
+}
+BACKWARD: Table = {
+    (2, 64): Tiles(64, 64, 8, 2),
+    (2, 128): Tiles(32, 64, 8, 2),
+    (2, 256): Tiles(32, 32, 8, 1),
+    (4, 64): Tiles(32, 32, 4, 1),
+    (4, 128): Tiles(32, 32, 8, 1),
+    (4, 256): Tiles(16, 16, 8, 1),
+}
+DECODE: Table = {
+    # of one query: heads that share keys
+    (2, 64): Tiles(16, 128, 4, 3),
+    (2, 128): Tiles(16, 64, 4, 3),
+    (2, 256): Tiles(16, 64, 4, 2),
+    (2, 512): Tiles(16, 32, 8, 2),
+    (4, 64): Tiles(16, 64, 4, 2),
+    (4, 128): Tiles(16, 32, 4, 2),
+    (4, 256): Tiles(16, 32, 4, 1),
+    (4, 512): Tiles(16, 16, 8, 1),
+}
 
 
-def tiles(table: dict[int, Tiles], width: int, dtype: torch.dtype) -> Tiles:
-    """The tiles for heads of a width; numbers of four bytes get smaller ones."""
-    found = next(size for most, size in table.items() if width <= most)
-    if dtype.itemsize < 4:
-        return found
-    return Tiles(max(16, found.queries // 2), max(16, found.keys // 2), found.warps, 1)
+def tiles(table: Table, width: int, dtype: torch.dtype) -> Tiles:
+    """The tiles for heads of a width and products of a dtype."""
+    return next(
+        found for (size, most), found in table.items() if size == dtype.itemsize and width <= most
+    )
 
 
 def padded(width: int) -> int:

@@ -73,8 +73,7 @@ def product(a, b, onto):
     """The product of two tiles, added onto a float32 one; float32 tiles keep their precision."""
     if INTERPRETED:
         return tl.dot(a.to(tl.float32), b.to(tl.float32), onto, input_precision="ieee")
-    else:
-        return tl.dot(a, b, onto, input_precision="tf32x3")
+    return tl.dot(a, b, onto, input_precision="tf32x3")
 
 
 @triton.jit
@@ -104,10 +103,9 @@ def rows(base, row, stride, kept, width: tl.constexpr, PADDED: tl.constexpr, MAS
     places = base + row[:, None] * stride + column[None, :]
     if MASKED:
         return tl.load(places, mask=kept[:, None] & (column < width)[None, :], other=0.0)
-    elif PADDED == width:
+    if width == PADDED:
         return tl.load(places)
-    else:
-        return tl.load(places, mask=(column < width)[None, :], other=0.0)
+    return tl.load(places, mask=(column < width)[None, :], other=0.0)
 
 
 @triton.jit

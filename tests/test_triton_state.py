@@ -1,0 +1,167 @@
+"""Kernels over what a state holds, in one block or in pages; and where there are no kernels."""
+
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from girih.kernels import gpu, reference
+from girih.kernels.calls import CAUSAL, Band
+from girih.kernels.dispatch import BACKENDS, choose
+from girih.kernels.gpu import remembered
+from girih.state.dense import DenseRoom
+from tiles import DTYPES, SMALL, Drawn, attention, gap, pairs, wide
+
+ROOT = Path(__file__).resolve().parent.parent
+FACTORS = {
+    "band": (CAUSAL, Band(left=16), Band(left=0), Band(chunk=21)),
+    "page": (None, 5, 16, 40),
+    "heads": ((2, 2), (6, 2), (20, 1)),
+    "widths": ((16, 16), (20, 12), (40, 32)),
+    "extras": ((), ("cap", "slopes"), ("sinks",), ("cap", "sinks")),
+    "splits": (1, 2, 3),
+    "dtype": tuple(DTYPES),
+}
+CHOICES = pairs(FACTORS)
+LATENT = [(40, 32), (24, 16), (21, 12)]
+
+
+def state(draw, lasts, size, page, heads, widths, latent=False):
+    """Keys, values and spans of a state that else holds NaN; pages; and what is in it, in order."""
+    rows, each = list(range(len(lasts), 0, -1)), -(-size // (page or size))
+    pages = torch.randperm(each * (len(lasts) + 2), generator=draw.made).int().view(-1, each)
+    shape = (pages.numel() + 1, heads[1], page) if page else (len(lasts) + 2, heads[1], size)
+    blocks = [torch.full((*shape, width), torch.nan, dtype=draw.dtype) for width in widths]
+    held = [[draw(heads[1], last + 1, width) for last in lasts] for width in widths]
+    if latent:
+        blocks[1] = blocks[0][..., : widths[1]]
+        held[1] = [keys[..., : widths[1]] for keys in held[0]]
+    for block, parts in zip(blocks, held, strict=True):
+        for row, last, part in zip(rows, lasts, parts, strict=True):
+            for position in range(max(0, last + 1 - size), last + 1):
+                place = position % size
+                at = (pages[row, place // page], place % page) if page else (row, place)
+                block[at[0], :, at[1]] = part[:, position]
+    spans = torch.tensor([[row, last, 1] for row, last in zip(rows, lasts, strict=True)])
+    return (*blocks, spans, pages if page else None), held
+
+
+def asked(draw, lasts, heads, widths, held, band=CAUSAL, extras=()):
+    """One query of each sequence over what is in the state."""
+    ones = [1] * len(lasts)
+    call = attention(draw, ones, [0] * len(lasts), heads, widths, band, extras)
+    call.k_KND, call.v_KND = held
+    return call
+
+
+@pytest.mark.parametrize("n", range(len(CHOICES)), ids=lambda n: str(CHOICES[n]))
+def test_one_query_over_a_state(n):
+    made = dict(CHOICES[n])
+    draw, page, splits = Drawn(made.pop("dtype"), False, n), made.pop("page"), made.pop("splits")
+    size = 40 if made["band"] is CAUSAL else 22
+    lasts = (37, 5, 0) if made["band"] is CAUSAL else (59, 21, 22, 3)
+    shaped = made["heads"], made["widths"]
+    (keys, values, spans, pages), held = state(draw, lasts, size, page, *shaped)
+    call = asked(draw, lasts, held=held, **made)
+    given = dict(pages=pages, size=size, splits=splits, tile=SMALL)
+    out = remembered.decode(call, keys, values, spans, **given)
+    assert out.dtype == draw.dtype
+    assert gap(out, reference.attention(wide(call))) < DTYPES[draw.dtype]
+
+
+@pytest.mark.parametrize("page", [None, 8])
+@pytest.mark.parametrize("widths", LATENT, ids=str)
+def test_one_query_over_latents(widths, page):
+    """Values are the first numbers of their keys; heads that are no whole tile share them."""
+    draw, lasts, heads = Drawn(torch.float32, False, widths[0]), (30, 2), (20, 1)
+    (keys, values, spans, pages), held = state(draw, lasts, 40, page, heads, widths, latent=True)
+    call = asked(draw, lasts, heads, widths, held, extras=("cap",))
+    out = remembered.decode(call, keys, values, spans, pages=pages, size=40, splits=2, tile=SMALL)
+    assert gap(out, reference.attention(wide(call))) < DTYPES[torch.float32]
+
+
+def test_latents_as_wide_as_they_are():
+    draw, lasts, heads, widths = Drawn(torch.bfloat16, False), (17,), (16, 1), (576, 512)
+    (keys, values, spans, _), held = state(draw, lasts, 20, None, heads, widths, latent=True)
+    call = asked(draw, lasts, heads, widths, held)
+    out = remembered.decode(call, keys, values, spans)
+    assert gap(out, reference.attention(wide(call))) < DTYPES[torch.bfloat16]
+
+
+def test_refusals_are_told_in_words(monkeypatch):
+    call = attention(Drawn(torch.float32), (3,), (0,), (2, 1), (16, 16))
+    told = {
+        refusal.backend: refusal.reason for refusal in choose("attention", call, exact=False)[1]
+    }
+    assert gpu in BACKENDS["attention"] and told["gpu"] == "it runs on a GPU, not on cpu"
+    assert gpu.refuses("linear", call) == "it has no linear"
+    assert gpu.refuses_numbers("attention", call) is None
+    assert gpu.refuses_numbers("attention", wide(call)) == "float64 is not one of its dtypes"
+    far = attention(Drawn(torch.float32), (3,), (0,), (2, 1), (576, 512))
+    assert gpu.refuses_numbers("attention", far) == "a head is 576 wide, at most 256"
+    call.slopes_H = torch.ones(2, requires_grad=True)
+    assert "does not learn" in gpu.refuses_numbers("attention", call)
+    monkeypatch.setattr(gpu, "find_spec", lambda name: None)
+    absent = gpu.missing.__wrapped__(torch.device("cuda"))
+    assert absent == "triton is not installed: pip install 'girih[gpu]'"
+    monkeypatch.setattr(gpu, "find_spec", importlib.util.find_spec)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (7, 5))
+    assert "of the year 2020" in gpu.missing.__wrapped__(torch.device("cuda"))
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (9, 0))
+    assert gpu.missing.__wrapped__(torch.device("cuda")) is None
+
+
+def test_what_is_read_in_place():
+    """One query of each sequence whose new key is in the state already."""
+    draw, lasts, heads, widths = Drawn(torch.float32, False), (5, 9), (2, 1), (16, 16)
+    (keys, values, spans, _), held = state(draw, lasts, 12, None, heads, widths)
+    call = asked(draw, lasts, heads, widths, held)
+    assert not gpu.in_place(call)
+    call.room, call.spans = DenseRoom(keys, values, None), spans
+    assert gpu.in_place(call)
+    assert gap(gpu.attention(call), reference.attention(wide(call))) < DTYPES[torch.float32]
+    call.q_THD.requires_grad_()
+    assert not gpu.in_place(call), "what is learned is appended elsewhere"
+    learned = gpu.attention(call)
+    assert learned.requires_grad
+    assert gap(learned, reference.attention(wide(call))) < DTYPES[torch.float32]
+    call.counts = [2]
+    assert not gpu.in_place(call)
+
+
+def alone(code, *path, **env):
+    """What a Python process of its own says."""
+    paths = os.pathsep.join(["src", "tests", *path])
+    kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, env=kept | env | {"PYTHONPATH": paths},
+        capture_output=True, text=True, timeout=200,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_triton_is_not_loaded_for_a_processor():
+    code = """
+import sys
+import torch
+from tiles import Drawn, attention
+from girih.kernels import dispatch
+import girih.nn.build, girih.engine.load
+call = attention(Drawn(torch.float32), (3,), (0,), (2, 1), (16, 16))
+dispatch.attention(call, exact=False)
+print(*sys.modules)
+"""
+    loaded = alone(code).split()
+    assert "girih.kernels.gpu" in loaded and "triton" not in loaded
+
+
+def test_kernels_compile_for_a_gpu(tmp_path):
+    """What an interpreter lets pass is no program yet: all are compiled, for an H100."""
+    compiled = alone("import compiling", TRITON_CACHE_DIR=str(tmp_path)).split()
+    names = ["forward_kernel", "queries_kernel", "keys_kernel", "decode_kernel", "merge_kernel"]
+    assert set(compiled) == set(names) and len(compiled) == 11
