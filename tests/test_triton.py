@@ -7,6 +7,7 @@ from girih.kernels import reference
 from girih.kernels.calls import Band
 from girih.kernels.gpu import attend
 from girih.kernels.gpu.language import INTERPRETED
+from girih.kernels.gpu.layout import Held, tables
 from tiles import BANDS, DTYPES, SMALL, Drawn, attention, by_definition, gaps, grouped, pairs
 
 FACTORS = {
@@ -92,3 +93,16 @@ def test_windows_and_representatives_of_others(window, levels, causal):
     call = grouped(Drawn(torch.float32, seed=window), counts, ends, window, levels, causal)
     found = gaps(lambda asked: attend.grouped(asked, SMALL), by_definition, call)
     assert max(found) < DTYPES[torch.float32], found
+
+
+def test_rows_are_known_to_be_aligned_only_where_they_are():
+    call = attention(Drawn(torch.float32, learned=False), (20, 5), (0, 2), (2, 1), (16, 16))
+
+    def aligned(keys, values):
+        return tables((20, 5), (0, 2), [Held(keys, values, (0, 0))], (16, 16)).aligned
+
+    assert aligned(call.k_KND, call.v_KND)
+    apart = [part[..., 4:] for part in call.k_KND]  # behind the first, all are as far apart
+    assert aligned(apart, call.v_KND)
+    assert not aligned([call.k_KND[0], apart[1]], call.v_KND)
+    assert not aligned([part.contiguous()[..., :12].contiguous() for part in apart], call.v_KND)
