@@ -6,11 +6,12 @@ key/value heads, D width of a head.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from girih.kernels.calls import CAUSAL, FULL, AttentionCall, Band
+from girih.kernels.calls import CAUSAL, FULL, AttentionCall, Band, Heads
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -118,7 +119,7 @@ def by_window(call: GroupedCall) -> AttentionCall:
     for number, (index, first, _) in enumerate(spans):
         for out, near, name in ((keys, own[0], "k_KWD"), (values, own[1], "v_KWD")):
             out.append([*seen(call, name, index, first), near[number]])
-    return AttentionCall(
+    made = AttentionCall(
         q_THD=call.q_THD,
         k_KND=Joined(keys),
         v_KND=Joined(values),
@@ -127,6 +128,32 @@ def by_window(call: GroupedCall) -> AttentionCall:
         scale=call.scale,
         band=CAUSAL if call.causal else FULL,
     )
+    if len(spans) == call.q_THD.shape[0] and not torch.is_grad_enabled():
+        _, heads, width = call.q_THD.shape
+        made.room = Together(side_by_side(keys, made.ends), side_by_side(values, made.ends))
+        made.heads = Heads(query=heads, kept=keys[0][0].shape[0], width=width, rotary=0)
+        triples = [(row, end - 1, 1) for row, end in enumerate(made.ends)]
+        made.spans = torch.tensor(triples, device=call.q_THD.device)
+    return made
+
+
+class Together:
+    """The keys and values that one query of each sequence sees, as if a state kept them so."""
+
+    window = None
+
+    def __init__(self, keys: Tensor, values: Tensor) -> None:
+        self.keys, self.values = keys, values
+        self.prepared: Any = None
+
+
+def side_by_side(pieces: list[list[Tensor]], lengths: Sequence[int]) -> Tensor:
+    """Pieces [K, N, D] joined for each sequence, in one block [sequences, K, entries, D]."""
+    kept, _, width = pieces[0][0].shape
+    block = pieces[0][0].new_empty(len(pieces), kept, max(lengths), width)
+    for row, (parts, length) in enumerate(zip(pieces, lengths, strict=True)):
+        torch.cat(parts, dim=1, out=block[row, :, :length])
+    return block
 
 
 def in_windows(parts: Sequence[Tensor], call: GroupedCall) -> list[Tensor]:

@@ -4,7 +4,7 @@ T tokens, N keys of a sequence, W windows of a level, H heads, K key/value heads
 head, M model.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -19,6 +19,9 @@ from girih.nn.rotary import rotation
 from girih.nn.weight import Products, weights
 from girih.spec import GroupedAttention as GroupedNode
 from girih.state.step import Step, parted
+
+TOKENS = 512
+"""Tokens whose keys and values are pooled at a time, if a window has no more."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -100,10 +103,13 @@ class GroupedAttention(nn.Module):
         new = [self.windows(span, end - count, end) for count, end in places]
         counts = [len(windows) for windows in new]
         made = [
-            self.pooled(number, span, windows, index, below, step)
+            self.pooled(number, span, part, index, below, step)
             for index, windows in enumerate(new)
-            if windows
+            for part in pieces(windows, span)
         ]
+        if not made and step.state is not None:
+            k_KWD, v_KWD, mixed_KWD = step.seen(self.path, key, value, gathered)
+            return Level(k_KWD, v_KWD, [0] * len(counts), span), mixed_KWD
         keys, values = zip(*made, strict=True) if made else ([], [])
         entries = {key: packed(keys, below), value: packed(values, below)}
         k_KWD, v_KWD = self.kept(span, counts, step, entries)
@@ -177,6 +183,13 @@ class GroupedAttention(nn.Module):
             band=CAUSAL if self.causal else FULL,
         )
         return dispatch.attention(call, exact=self.exact)
+
+
+def pieces(windows: range, span: int) -> Iterator[range]:
+    """Windows a few at a time, so that what is widened to pool them stays in the cache."""
+    size = max(1, TOKENS // span)
+    for start in range(windows.start, windows.stop, size):
+        yield range(start, min(start + size, windows.stop))
 
 
 def shown(call: GroupedCall, step: Step, path: str) -> None:
