@@ -16,11 +16,11 @@ from girih.kernels.grouped import Far, GroupedCall, pooled
 from girih.nn.attention import Attention
 from girih.nn.registry import Place, builds
 from girih.nn.rotary import rotation
-from girih.nn.weight import Products, weights
+from girih.nn.weight import weights
 from girih.spec import GroupedAttention as GroupedNode
 from girih.state.step import Step, parted
 
-TOKENS = 512
+TOKENS = 4096
 """Tokens whose keys and values are pooled at a time, if a window has no more."""
 
 
@@ -50,10 +50,6 @@ class GroupedAttention(nn.Module):
         for name, weight in self.pools.items():
             self.add_module(name, weight)
         self.causal = not node.mask.ahead
-
-    def products(self) -> dict[str, Products]:
-        """None of its own."""
-        return {}
 
     def forward(self, rows: Rows, step: Step) -> Tensor:
         """[T, M] -> [T, M], added onto what the rows say."""
