@@ -10,14 +10,14 @@ import tiny
 from calls import drawn
 from draw import distance, redraw
 from girih.engine.replay import replayed
-from girih.kernels import dispatch
+from girih.kernels import dispatch, reference
 from girih.kernels.calls import Rows
 from girih.nn.build import build
 from girih.nn.grouped import GroupedAttention
 from girih.nn.registry import Place
-from girih.nn.rotary import rotation
+from girih.nn.rotary import frequencies, rotation
 from girih.plan import Plan
-from girih.spec import Full, Rope, SpecError, Work, from_json, to_json
+from girih.spec import Full, Rope, SpecError, Work, YarnScaling, from_json, to_json
 from girih.spec.cost import state_bytes
 from girih.state.dense import DenseState
 from girih.state.step import step_of
@@ -26,12 +26,18 @@ from test_state import LENGTH as LONG
 from test_state import fed, redrawn, tokens
 
 DIM = 24
+STRETCHED = Rope(
+    width=8,
+    theta=100.0,
+    scaling=YarnScaling(factor=4.0, original_context=16, temperature=1.3),
+)
 NODES = {
     "one level": replace(GROUPED, heads=2),
     "two levels": replace(GROUPED, sizes=(3, 2), position=None),
     "three levels": replace(GROUPED, sizes=(2, 3, 2), pooling="learned", kv_heads=6),
     "learned": replace(GROUPED, sizes=(5, 2), pooling="learned", scale=0.7, biases=("q", "v")),
     "interleaved": replace(GROUPED, position=Rope(width=6, theta=50.0, pairs="interleaved")),
+    "stretched": replace(GROUPED, heads=2, sizes=(3, 2), position=STRETCHED),
     "full": replace(GROUPED, mask=Full()),
     "full in levels": replace(GROUPED, mask=Full(), sizes=(2, 2, 3), pooling="learned"),
     "one window": replace(GROUPED, sizes=(40,)),
@@ -61,9 +67,10 @@ def turned(vector, rope, place):
     out, half = list(vector), rope.width // 2
     for pair in range(half):
         one, other = (pair, pair + half) if rope.pairs == "half" else (2 * pair, 2 * pair + 1)
-        angle = torch.tensor(place * rope.theta ** (-2 * pair / rope.width), dtype=torch.float64)
-        out[one] = vector[one] * angle.cos() - vector[other] * angle.sin()
-        out[other] = vector[other] * angle.cos() + vector[one] * angle.sin()
+        angle = place * frequencies(rope)[pair].double()
+        turn = torch.polar(torch.tensor(getattr(rope.scaling, "temperature", 1.0)).double(), angle)
+        out[one] = vector[one] * turn.real - vector[other] * turn.imag
+        out[other] = vector[other] * turn.real + vector[one] * turn.imag
     return torch.stack(out)
 
 
@@ -128,7 +135,8 @@ def defined(node, mixer, x_TM):
 
 
 @pytest.mark.parametrize("name", NODES)
-def test_outputs_and_gradients_are_those_of_the_definition(name):
+def test_outputs_and_gradients_are_those_of_the_definition(name, monkeypatch):
+    monkeypatch.setattr("girih.nn.grouped.TOKENS", 7)
     node, grads = NODES[name], []
     mixer, weight = module(node), drawn(LENGTH, DIM, seed=3).double()
     outs = []
@@ -236,6 +244,13 @@ def test_a_map_shows_the_windows_of_its_tokens_and_then_representatives():
             own = range(query // 4 * 4, query + 1)
             seen = [*own, *range(21, 21 + query // 4)]
             assert (value[0, query] > 0).nonzero().flatten().tolist() == seen
+
+
+def test_a_map_beyond_the_limit_is_not_computed(monkeypatch):
+    model, ids = tiny.drawn("grouped", context=30000), tiny.randoms(20000)
+    monkeypatch.setattr(reference, "seen_of", None)
+    with pytest.raises(ValueError, match=r"decoder\.layers\.0\.attn would pass the limit of 268"):
+        model.capture(ids, what="attention")
 
 
 def test_it_is_explained_and_its_steps_are_not_replayed():

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from calls import drawn, same
 from draw import distance
@@ -111,3 +112,24 @@ def test_gradients_through_windows(name):
         for mine, right in zip(ours, grads[0], strict=True):
             same(mine.nan_to_num(), right.nan_to_num())
             assert float(right.nan_to_num().abs().max()) > 0
+
+
+class Largest(TorchDispatchMode):
+    """The most values that any tensor has which is made meanwhile."""
+
+    most = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        out = function(*args, **(kwargs or {}))
+        if isinstance(out, torch.Tensor):
+            self.most = max(self.most, out.numel())
+        return out
+
+
+@pytest.mark.parametrize("backend", [blocked, pytorch])
+@pytest.mark.parametrize("causal", [True, False])
+def test_no_tensor_is_larger_than_the_queries(backend, causal):
+    call = asked(causal, (2048,), (2048,), (64,), (2, 1, 64))
+    with torch.inference_mode(), Largest() as largest:
+        backend.grouped(call)
+    assert largest.most == call.q_THD.numel()

@@ -86,6 +86,19 @@ class GroupedCall:
             self.split = by_window(self)
         return self.split
 
+    def reach(self, index: int) -> tuple[int, list[range]]:
+        """What the queries of a sequence may see together: the first position, and the windows.
+
+        These are of each level all that any of them sees, and what lies between.
+        """
+        end = self.ends[index]
+        first, windows = end - self.counts[index], []
+        for far in self.far:
+            entries = far.k_KWD[index].shape[1]
+            (low, _), (high, _) = (far.seen(p, entries, True) for p in (first, end - 1))
+            windows.append(range(low.start, high.stop) if self.causal else range(entries))
+        return first // self.window * self.window, windows
+
     def spans(self) -> Iterator[tuple[int, int, int]]:
         """The sequence, the first query and the end of the queries of each window, by position."""
         for index, (count, end) in enumerate(zip(self.counts, self.ends, strict=True)):

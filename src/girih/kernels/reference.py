@@ -130,15 +130,12 @@ def seen_of(call: GroupedCall, index: int) -> tuple[Tensor, Tensor, Tensor]:
     """
     end, device = call.ends[index], call.q_THD.device
     first = end - call.counts[index]
-    start = first // call.window * call.window
+    start, windows = call.reach(index)
     query_T1 = torch.arange(first, end, device=device)[:, None]
     parts = [(call.k_KND[index][:, start - end :], call.v_KND[index][:, start - end :])]
     masks = [seen(call.band, end - first, end - start, first, start, device)]
-    for far in call.far:
-        low, high = 0, far.k_KWD[index].shape[1]
-        if call.causal:
-            low = far.seen(first, high, True)[0].start
-            high = far.seen(end - 1, high, True)[0].stop
+    for far, places in zip(call.far, windows, strict=True):
+        low, high = places.start, places.stop
         masks.append(far.mask(query_T1, torch.arange(low, high, device=device), call.causal))
         parts.append((far.k_KWD[index][:, low:high], far.v_KWD[index][:, low:high]))
     keys, values = (torch.cat(kind, dim=1) for kind in zip(*parts, strict=True))

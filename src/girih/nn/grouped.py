@@ -192,8 +192,10 @@ def shown(call: GroupedCall, step: Step, path: str) -> None:
     """Capture the map of each sequence: [H, T, keys of its windows, then representatives]."""
     assert step.capture is not None
     for index, q_THD in enumerate(call.q_THD.split(list(call.counts))):
+        start, windows = call.reach(index)
+        keys = call.ends[index] - start + sum(map(len, windows))
+        step.capture.reserve(path, q_THD.shape[1] * q_THD.shape[0] * keys, 4)
         k_KND, _, seen_TN = reference.seen_of(call, index)
-        step.capture.reserve(path, q_THD.shape[1] * seen_TN.numel(), 4)
         step.capture.put(path, reference.grouped_weights(q_THD, k_KND, seen_TN, call.scale))
 
 
