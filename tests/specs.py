@@ -11,6 +11,7 @@ from girih.spec import (
     Chunked,
     FrequencyFactors,
     Full,
+    GroupedAttention,
     Head,
     LatentAttention,
     Layer,
@@ -35,6 +36,9 @@ MLA = LatentAttention(
     heads=3, kv_rank=7, plain_dim=6, rope_dim=4, value_dim=5, norm=RMSNorm(eps=1e-3),
     position=Rope(width=4, theta=50.0),
 )  # fmt: skip
+GROUPED = GroupedAttention(
+    heads=6, kv_heads=2, head_dim=8, sizes=(4,), position=Rope(width=8, theta=100.0)
+)
 GATED = MLP(hidden=40, activation="silu")
 
 
@@ -146,6 +150,24 @@ SPECS = {
     "latent-low-rank-queries": decoder(
         replace(MLA, q_rank=10, biased=True, position=replace(MLA.position, pairs="interleaved"))
     ),
+    "grouped": decoder(GROUPED),
+    "grouped-levels": decoder(
+        replace(GROUPED, sizes=(2, 3, 2), pooling="learned", head_norm=RMSNorm(eps=1e-3))
+    ),
+    "grouped-stretched": decoder(
+        replace(
+            GROUPED,
+            sizes=(5, 3),
+            kv_heads=6,
+            biases=("q", "k", "v", "o"),
+            position=Rope(
+                width=6,
+                theta=100.0,
+                pairs="interleaved",
+                scaling=YarnScaling(factor=4.0, original_context=16, temperature=1.3),
+            ),
+        )
+    ),
     "softcap": decoder(replace(GQA, softcap=1.5, scale=0.7)),
     "norm-of-all-heads": decoder(replace(GQA, head_norm=AllHeads(norm=RMSNorm(eps=1e-3)))),
     "offset-norm": decoder(
@@ -158,6 +180,7 @@ SPECS = {
 }
 
 PURE = {
+    "grouped-full": decoder(replace(GROUPED, mask=Full(), sizes=(4, 3), pooling="learned")),
     "full": decoder(replace(GQA, mask=Full())),
     "two-sided-window": decoder(replace(GQA, mask=Sliding(left=3, right=2))),
 }

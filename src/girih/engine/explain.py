@@ -8,8 +8,10 @@ from torch import Tensor, nn
 
 from girih.kernels.calls import AppendCall, AttentionCall, LinearCall, Rows
 from girih.kernels.dispatch import choose, label
+from girih.kernels.grouped import GroupedCall
 from girih.kernels.packed import Packed
 from girih.nn.attention import Attention
+from girih.nn.grouped import GroupedAttention
 from girih.nn.stack import RESIDUAL, Branch, Stack
 from girih.nn.weight import Products
 from girih.plan import Plan
@@ -17,8 +19,13 @@ from girih.spec.graph import spans
 from girih.state.step import step_of
 from girih.state.storage import State
 
-Call = LinearCall | AppendCall | AttentionCall
-OPS = {LinearCall: "linear", AppendCall: "append", AttentionCall: "attention"}
+Call = LinearCall | AppendCall | AttentionCall | GroupedCall
+OPS = {
+    LinearCall: "linear",
+    AppendCall: "append",
+    AttentionCall: "attention",
+    GroupedCall: "grouped",
+}
 
 
 def explained(module: nn.Module) -> list[dict[str, Any]]:
@@ -76,10 +83,11 @@ def stored_as(weight: Packed | Tensor) -> str:
 def calls(mixer: nn.Module, dtype: torch.dtype, rounds: bool) -> list[tuple[str, Call]]:
     """The calls that a mixer makes for one token, as (part, call)."""
     attends: list[tuple[str, Call]] = []
-    if isinstance(mixer, Attention):
+    inner = mixer.mixer if isinstance(mixer, GroupedAttention) else mixer
+    if isinstance(mixer, (Attention, GroupedAttention)):
         append, attention = attending(mixer, dtype)
         attends = [("", append), ("", attention)]
-    return [*linears(mixer, dtype, rounds), *attends]
+    return [*linears(inner, dtype, rounds), *attends]
 
 
 def linears(module: nn.Module, dtype: torch.dtype, rounds: bool) -> list[tuple[str, Call]]:
@@ -93,10 +101,13 @@ def linears(module: nn.Module, dtype: torch.dtype, rounds: bool) -> list[tuple[s
     return out
 
 
-def attending(module: Attention, dtype: torch.dtype) -> tuple[AppendCall, AttentionCall]:
+def attending(
+    module: Attention | GroupedAttention, dtype: torch.dtype
+) -> tuple[AppendCall, AttentionCall | GroupedCall]:
     """The calls of a decode step over eight remembered tokens."""
-    node, device = module.node, next(iter(module.into.matrices.weights)).device
-    plan: Plan = module.plan
+    inner = module.mixer if isinstance(module, GroupedAttention) else module
+    node, device = module.node, next(iter(inner.into.matrices.weights)).device
+    plan: Plan = inner.plan
     stored = getattr(torch, plan.compute)
     state = State(
         {module.path: node.state()},
@@ -109,7 +120,9 @@ def attending(module: Attention, dtype: torch.dtype) -> tuple[AppendCall, Attent
     step = step_of([[0]], state=state, device=device)
     width = (node.heads + 2 * node.kv_heads) * node.head_dim
     qkv_TO = torch.empty(1, width, dtype=dtype, device=device)
-    append = module.append(qkv_TO, replace(step, rotations=dict.fromkeys([module.rope])))
+    append = inner.append(qkv_TO, replace(step, rotations=dict.fromkeys([inner.rope])))
     q_THD = torch.empty(1, node.heads, node.head_dim, dtype=dtype, device=device)
     keys, values = append.seen()
+    if isinstance(module, GroupedAttention):
+        return append, module.call(q_THD, keys, values, step)
     return append, module.call(q_THD, keys, values, step, append)

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from girih.kernels.tape import Tape
+from girih.nn.grouped import GroupedAttention
 from girih.nn.stack import Stack
 from girih.spec import Rope
 from girih.state.step import step_of
@@ -119,6 +120,10 @@ class Replay:
 
 
 def replayed(module: nn.Module) -> Stack | None:
-    """The stack whose decode steps may be made again; None where there are several."""
+    """The stack whose decode steps may be made again; None where there are several.
+
+    Or where a step does what the one before did not: windows end, and are pooled.
+    """
     stacks = [child for child in module.children() if isinstance(child, Stack)]
-    return stacks[0] if len(stacks) == 1 and module.plan.mode == "fast" else None
+    alike = not any(isinstance(part, GroupedAttention) for part in module.modules())
+    return stacks[0] if len(stacks) == 1 and module.plan.mode == "fast" and alike else None

@@ -20,16 +20,20 @@ QUERIES, ACROSS = 4, 4
 
 def attended(call: AttentionCall, lanes: int) -> Tensor:
     """Attention with bfloat16 keys and values whose width is a multiple of a stripe: [T, H, D]."""
+    tokens, *shape = call.q_THD.shape
+    # What stands behind the last query of a sequence is written over by the next one.
+    out_THD, row = torch.empty(tokens + QUERIES, *shape), 0
     queries = call.q_THD.split(list(call.counts))
-    parts = [
-        one(q_THD, k_KND, v_KND, call, ACROSS * lanes)
-        for q_THD, k_KND, v_KND in zip(queries, call.k_KND, call.v_KND, strict=True)
-    ]
-    return parts[0] if len(parts) == 1 else torch.cat(parts)
+    for q_THD, k_KND, v_KND in zip(queries, call.k_KND, call.v_KND, strict=True):
+        one(q_THD, k_KND, v_KND, call, ACROSS * lanes, out_THD[row:])
+        row += q_THD.shape[0]
+    return out_THD[:tokens]
 
 
-def one(q_THD: Tensor, k_KND: Tensor, v_KND: Tensor, call: AttentionCall, stripe: int) -> Tensor:
-    """The attention of one sequence."""
+def one(
+    q_THD: Tensor, k_KND: Tensor, v_KND: Tensor, call: AttentionCall, stripe: int, out_THD: Tensor
+) -> None:
+    """The attention of one sequence, into the first rows."""
     tokens, heads, width = q_THD.shape
     kept, keys, _ = k_KND.shape
     stripes, whole = -(-keys // stripe), -(-tokens // QUERIES) * QUERIES
@@ -39,7 +43,6 @@ def one(q_THD: Tensor, k_KND: Tensor, v_KND: Tensor, call: AttentionCall, stripe
     k_KND, v_KND = (pad(x, (0, 0, 0, stripes * stripe - keys)) for x in (k_KND, v_KND))
     k_pairs = k_KND.view(torch.int32).unflatten(1, (stripes, stripe)).transpose(2, 3).contiguous()
     v_pairs = v_KND.unflatten(1, (stripes * stripe // 2, 2)).transpose(2, 3).contiguous()
-    out_THD = torch.empty(whole, heads, width)
     of = FlashC(
         *(x.data_ptr() for x in (q_HTD, k_pairs, v_pairs, out_THD)),
         *(call.scale, heads, heads // kept, width, whole, stripes),
@@ -47,4 +50,3 @@ def one(q_THD: Tensor, k_KND: Tensor, v_KND: Tensor, call: AttentionCall, stripe
     )
     memory = (of, q_HTD, k_pairs, v_pairs, out_THD)
     run("girih_flash", (ctypes.addressof(of), torch.get_num_threads()), memory)
-    return out_THD[:tokens]

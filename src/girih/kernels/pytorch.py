@@ -9,6 +9,7 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from girih.kernels.blocked import blocks
 from girih.kernels.calls import AppendCall, AttentionCall, LinearCall, Room, Rows
+from girih.kernels.grouped import GroupedCall
 from girih.kernels.packed import Packed
 from girih.kernels.reference import finished, joined, prepared, seen, turned
 
@@ -27,6 +28,8 @@ def refuses(op: str, call: object) -> str | None:
         return refuses_linear(call)
     if isinstance(call, AppendCall):
         return refuses_append(call)
+    if isinstance(call, GroupedCall):
+        call = call.windows
     if not isinstance(call, AttentionCall):
         return f"it has no {op}"
     if call.q_THD.dtype not in DTYPES:
@@ -176,3 +179,8 @@ def computed(q_THD: Tensor, k_KND: Tensor) -> torch.dtype:
     if k_KND.dtype == torch.bfloat16 and (q_THD.device.type != "cpu" or multiplies_bfloat16()):
         return torch.bfloat16
     return q_THD.dtype
+
+
+def grouped(call: GroupedCall) -> Tensor:
+    """Attention over windows and representatives; returns [T, H, D]."""
+    return attention(call.windows)

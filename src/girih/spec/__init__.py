@@ -7,10 +7,11 @@ from girih.spec.draw import draw
 from girih.spec.errors import SpecError
 from girih.spec.formats import FORMATS, Format, format_of
 from girih.spec.graph import graph
+from girih.spec.grouped import GroupedAttention
 from girih.spec.latent import LatentAttention
 from girih.spec.masks import Causal, Chunked, Full, Mask, Sliding
-from girih.spec.mixers import MLP, Attention, Mixer
-from girih.spec.model import Branch, Head, Layer, Model, Parallel, Stack, Tokens
+from girih.spec.mixers import MLP, Attention
+from girih.spec.model import Branch, Head, Layer, Mixer, Model, Parallel, Stack, Tokens
 from girih.spec.norms import AllHeads, LayerNorm, Norm, RMSNorm
 from girih.spec.positions import (
     Alibi,
@@ -24,8 +25,9 @@ from girih.spec.positions import (
 
 __all__ = [
     "FORMATS", "MLP", "Alibi", "AllHeads", "Attention", "Branch", "Causal", "Chunked", "Cost",
-    "Flops", "Format", "FrequencyFactors", "Full", "Head", "LatentAttention", "Layer",
-    "LayerNorm", "Learned", "LinearScaling", "Llama3Scaling", "Mask", "Mixer", "Model", "Node",
-    "Norm", "Parallel", "RMSNorm", "Rope", "Sliding", "Slot", "SpecError", "Stack", "Tensor",
-    "Tokens", "Work", "YarnScaling", "cost", "draw", "format_of", "from_json", "graph", "to_json",
+    "Flops", "Format", "FrequencyFactors", "Full", "GroupedAttention", "Head",
+    "LatentAttention", "Layer", "LayerNorm", "Learned", "LinearScaling", "Llama3Scaling", "Mask",
+    "Mixer", "Model", "Node", "Norm", "Parallel", "RMSNorm", "Rope", "Sliding",
+    "Slot", "SpecError", "Stack", "Tensor", "Tokens", "Work", "YarnScaling", "cost", "draw",
+    "format_of", "from_json", "graph", "to_json",
 ]  # fmt: skip

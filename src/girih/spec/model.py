@@ -6,10 +6,13 @@ from collections.abc import Iterator
 from typing import ClassVar
 
 from girih.spec.base import Flops, Node, Slot, Tensor, Work, node, positive, prefixed, require
+from girih.spec.grouped import GroupedAttention
 from girih.spec.latent import LatentAttention
 from girih.spec.mixers import MLP, Attention
 from girih.spec.norms import LayerNorm, RMSNorm
 from girih.spec.positions import Learned
+
+Mixer = Attention | GroupedAttention | LatentAttention | MLP
 
 MAX_LAYERS = 10_000
 """More layers than any model has; keeps a hostile spec from filling the memory."""
@@ -24,7 +27,7 @@ class Branch(Node):
     what: ClassVar[str] = "branch"
 
     name: str
-    mixer: "Attention | LatentAttention | MLP | Parallel"
+    mixer: "Attention | GroupedAttention | LatentAttention | MLP | Parallel"
     pre: RMSNorm | LayerNorm | None = None
     post: RMSNorm | LayerNorm | None = None
 
