@@ -18,6 +18,7 @@ from torch.nn.functional import scaled_dot_product_attention
 from benchmarks.protocol import serve
 from girih.kernels import gpu, reference
 from girih.kernels.calls import CAUSAL, FULL, AttentionCall, Band
+from girih.state.block import PlainRoom
 
 BACKENDS = {
     "flash": SDPBackend.FLASH_ATTENTION,
@@ -226,20 +227,17 @@ def packed(held: list[Tensor], band: Band, learned: bool) -> Made:
 
 def remembered(held: list[Tensor], band: Band, page: int | None) -> Made:
     """Our kernel for one query of each sequence, over a state in a block or in pages."""
-    from girih.kernels.gpu.remembered import decode
-
     queries, keys, values = held
     (sequences, _, tokens, _), device = keys.shape, keys.device
-    pages, shared = None, values.data_ptr() == keys.data_ptr()
+    table, shared = None, values.data_ptr() == keys.data_ptr()
     if page is not None:
         keys, values = (
             part.unflatten(2, (-1, page)).transpose(1, 2).flatten(0, 1).contiguous()
             for part in (keys, values)
         )
         values = keys[..., : values.shape[3]] if shared else values
-        pages = torch.arange(len(keys), device=device, dtype=torch.int).view(sequences, -1)
-    ones = torch.ones(sequences, dtype=torch.long, device=device)
-    spans = torch.stack([torch.arange(sequences, device=device), ones * (tokens - 1), ones], 1)
+        table = torch.arange(len(keys), device=device).view(sequences, -1)
+    rows, ones = torch.arange(sequences, device=device), torch.ones(sequences, device=device).long()
     call = AttentionCall(
         q_THD=queries[:, :, 0].contiguous(),
         k_KND=[],
@@ -247,8 +245,10 @@ def remembered(held: list[Tensor], band: Band, page: int | None) -> Made:
         counts=[1] * sequences,
         scale=queries.shape[3] ** -0.5,
         band=band,
+        room=PlainRoom(keys, values, None, table, tokens),
+        spans=torch.stack([rows, ones * (tokens - 1), ones], 1),
     )
-    return lambda: decode(call, keys, values, spans, pages=pages, size=tokens), []
+    return lambda: gpu.attention(call), []
 
 
 def peer(name: str, parts: list[Tensor], band: Band) -> Callable[[], Tensor]:

@@ -8,6 +8,7 @@ from triton.runtime.jit import JITFunction
 
 from girih.kernels.calls import CAUSAL, AttentionCall, Band
 from girih.kernels.gpu import attend, remembered
+from girih.state.block import PlainRoom
 from tiles import Drawn, attention, grouped
 
 SHARED = 227 << 10
@@ -40,8 +41,9 @@ def decode(heads, widths, page, extras):
     call = attention(Drawn(torch.bfloat16, False), [1], [0], heads, widths, CAUSAL, extras)
     keys = torch.empty(4, heads[1], page or 4096, widths[0], dtype=torch.bfloat16)
     values = torch.empty_like(keys)[..., : widths[1]] if page else keys[..., : widths[1]]
-    pages = torch.zeros(1, 4, dtype=torch.int) if page else None
-    remembered.decode(call, keys, values, torch.zeros(1, 3, dtype=torch.long), pages=pages)
+    table = torch.zeros(1, 256, dtype=torch.long) if page else None
+    call.room, call.spans = PlainRoom(keys, values, None, table, 4096), torch.zeros(1, 3).long()
+    remembered.decode(call)
 
 
 run = JITFunction.run

@@ -4,6 +4,7 @@ import importlib.util
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from girih.kernels import gpu, reference
 from girih.kernels.calls import CAUSAL, Band
 from girih.kernels.dispatch import BACKENDS, choose
 from girih.kernels.gpu import remembered
-from girih.state.dense import DenseRoom
+from girih.state.block import PlainRoom
 from tiles import DTYPES, SMALL, Drawn, attention, gap, pairs, wide
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -31,7 +32,7 @@ LATENT = [(40, 32), (24, 16), (21, 12)]
 
 
 def state(draw, lasts, size, page, heads, widths, latent=False):
-    """Keys, values and spans of a state that else holds NaN; pages; and what is in it, in order."""
+    """The room and the spans of a state that else holds NaN, and what is in it, in order."""
     rows, each = list(range(len(lasts), 0, -1)), -(-size // (page or size))
     pages = torch.randperm(each * (len(lasts) + 2), generator=draw.made).int().view(-1, each)
     shape = (pages.numel() + 1, heads[1], page) if page else (len(lasts) + 2, heads[1], size)
@@ -47,15 +48,20 @@ def state(draw, lasts, size, page, heads, widths, latent=False):
                 at = (pages[row, place // page], place % page) if page else (row, place)
                 block[at[0], :, at[1]] = part[:, position]
     spans = torch.tensor([[row, last, 1] for row, last in zip(rows, lasts, strict=True)])
-    return (*blocks, spans, pages if page else None), held
+    return (PlainRoom(*blocks, None, pages if page else None, size), spans), held
 
 
-def asked(draw, lasts, heads, widths, held, band=CAUSAL, extras=()):
+def asked(draw, made, held, heads, widths, band=CAUSAL, extras=()):
     """One query of each sequence over what is in the state."""
-    ones = [1] * len(lasts)
-    call = attention(draw, ones, [0] * len(lasts), heads, widths, band, extras)
-    call.k_KND, call.v_KND = held
+    ones = [1] * len(held[0])
+    call = attention(draw, ones, [0] * len(ones), heads, widths, band, extras)
+    (call.room, call.spans), (call.k_KND, call.v_KND) = made, held
     return call
+
+
+def right(call):
+    """The reference in float64, which knows of no room."""
+    return reference.attention(wide(replace(call, room=None, spans=None)))
 
 
 @pytest.mark.parametrize("n", range(len(CHOICES)), ids=lambda n: str(CHOICES[n]))
@@ -64,32 +70,27 @@ def test_one_query_over_a_state(n):
     draw, page, splits = Drawn(made.pop("dtype"), False, n), made.pop("page"), made.pop("splits")
     size = 40 if made["band"] is CAUSAL else 22
     lasts = (37, 5, 0) if made["band"] is CAUSAL else (59, 21, 22, 3)
-    shaped = made["heads"], made["widths"]
-    (keys, values, spans, pages), held = state(draw, lasts, size, page, *shaped)
-    call = asked(draw, lasts, held=held, **made)
-    given = dict(pages=pages, size=size, splits=splits, tile=SMALL)
-    out = remembered.decode(call, keys, values, spans, **given)
+    call = asked(draw, *state(draw, lasts, size, page, made["heads"], made["widths"]), **made)
+    out = remembered.decode(call, splits, SMALL)
     assert out.dtype == draw.dtype
-    assert gap(out, reference.attention(wide(call))) < DTYPES[draw.dtype]
+    assert gap(out, right(call)) < DTYPES[draw.dtype]
 
 
 @pytest.mark.parametrize("page", [None, 8])
 @pytest.mark.parametrize("widths", LATENT, ids=str)
 def test_one_query_over_latents(widths, page):
     """Values are the first numbers of their keys; heads that are no whole tile share them."""
-    draw, lasts, heads = Drawn(torch.float32, False, widths[0]), (30, 2), (20, 1)
-    (keys, values, spans, pages), held = state(draw, lasts, 40, page, heads, widths, latent=True)
-    call = asked(draw, lasts, heads, widths, held, extras=("cap",))
-    out = remembered.decode(call, keys, values, spans, pages=pages, size=40, splits=2, tile=SMALL)
-    assert gap(out, reference.attention(wide(call))) < DTYPES[torch.float32]
+    draw, heads = Drawn(torch.float32, False, widths[0]), (20, 1)
+    made = state(draw, (30, 2), 40, page, heads, widths, latent=True)
+    call = asked(draw, *made, heads, widths, extras=("cap",))
+    out = remembered.decode(call, 2, SMALL)
+    assert gap(out, right(call)) < DTYPES[torch.float32]
 
 
 def test_latents_as_wide_as_they_are():
-    draw, lasts, heads, widths = Drawn(torch.bfloat16, False), (17,), (16, 1), (576, 512)
-    (keys, values, spans, _), held = state(draw, lasts, 20, None, heads, widths, latent=True)
-    call = asked(draw, lasts, heads, widths, held)
-    out = remembered.decode(call, keys, values, spans)
-    assert gap(out, reference.attention(wide(call))) < DTYPES[torch.bfloat16]
+    draw, heads, widths = Drawn(torch.bfloat16, False), (16, 1), (576, 512)
+    call = asked(draw, *state(draw, (17,), 20, None, heads, widths, latent=True), heads, widths)
+    assert gap(remembered.decode(call), right(call)) < DTYPES[torch.bfloat16]
 
 
 def test_refusals_are_told_in_words(monkeypatch):
@@ -98,13 +99,13 @@ def test_refusals_are_told_in_words(monkeypatch):
         refusal.backend: refusal.reason for refusal in choose("attention", call, exact=False)[1]
     }
     assert gpu in BACKENDS["attention"] and told["gpu"] == "it runs on a GPU, not on cpu"
-    assert gpu.refuses("linear", call) == "it has no linear"
-    assert gpu.refuses_numbers("attention", call) is None
-    assert gpu.refuses_numbers("attention", wide(call)) == "float64 is not one of its dtypes"
+    assert gpu.refuses("linear", None) == "it has no linear"
+    assert gpu.unreadable(call) is None
+    assert gpu.unreadable(wide(call)) == "float64 is not one of its dtypes"
     far = attention(Drawn(torch.float32), (3,), (0,), (2, 1), (576, 512))
-    assert gpu.refuses_numbers("attention", far) == "a head is 576 wide, at most 256"
+    assert gpu.unreadable(far) == "a head is 576 wide, at most 256"
     call.slopes_H = torch.ones(2, requires_grad=True)
-    assert "does not learn" in gpu.refuses_numbers("attention", call)
+    assert "does not learn" in gpu.unreadable(call)
     monkeypatch.setattr(gpu, "find_spec", lambda name: None)
     absent = gpu.missing.__wrapped__(torch.device("cuda"))
     assert absent == "triton is not installed: pip install 'girih[gpu]'"
@@ -117,18 +118,14 @@ def test_refusals_are_told_in_words(monkeypatch):
 
 def test_what_is_read_in_place():
     """One query of each sequence whose new key is in the state already."""
-    draw, lasts, heads, widths = Drawn(torch.float32, False), (5, 9), (2, 1), (16, 16)
-    (keys, values, spans, _), held = state(draw, lasts, 12, None, heads, widths)
-    call = asked(draw, lasts, heads, widths, held)
-    assert not gpu.in_place(call)
-    call.room, call.spans = DenseRoom(keys, values, None), spans
-    assert gpu.in_place(call)
-    assert gap(gpu.attention(call), reference.attention(wide(call))) < DTYPES[torch.float32]
+    draw, heads, widths = Drawn(torch.float32, False), (2, 1), (16, 16)
+    call = asked(draw, *state(draw, (5, 9), 12, None, heads, widths), heads, widths)
+    assert gpu.in_place(call) and not gpu.in_place(replace(call, room=None))
+    assert gap(gpu.attention(call), right(call)) < DTYPES[torch.float32]
     call.q_THD.requires_grad_()
     assert not gpu.in_place(call), "what is learned is appended elsewhere"
     learned = gpu.attention(call)
-    assert learned.requires_grad
-    assert gap(learned, reference.attention(wide(call))) < DTYPES[torch.float32]
+    assert learned.requires_grad and gap(learned, right(call)) < DTYPES[torch.float32]
     call.counts = [2]
     assert not gpu.in_place(call)
 

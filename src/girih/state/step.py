@@ -44,7 +44,7 @@ class Storage(Protocol):
     def positions(self, sequence: int) -> int:
         """How many tokens a sequence has behind it."""
 
-    def room(self, path: str, step: "Step") -> Room | None:
+    def room(self, path: str, step: "Step", names: tuple[str, str] = ("k", "v")) -> Room | None:
         """Where the keys and values of a layer lie, with room for this step; None if nowhere."""
 
 
@@ -90,9 +90,9 @@ class Step:
         places = zip(self.sequences, self.counts, strict=True)
         return tuple(self.state.positions(row) + count for row, count in places)
 
-    def room(self, path: str) -> Room | None:
+    def room(self, path: str, names: tuple[str, str] = ("k", "v")) -> Room | None:
         """Where the state keeps the keys and values of a layer, if they lie in one place."""
-        return None if self.state is None else self.state.room(path, self)
+        return None if self.state is None else self.state.room(path, self, names)
 
     def seen(self, path: str, *names: str) -> list[Sequence[Tensor]]:
         """All entries of each sequence that the state holds, the new ones too, by name."""

@@ -2,25 +2,29 @@
 
 from functools import cache
 from importlib.util import find_spec
-from typing import Any
 
 import torch
 from torch import Tensor
 
+from girih.kernels.calls import AttentionCall
+from girih.kernels.grouped import GroupedCall
+
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 WIDEST = 256
 """Of a head over several queries at once."""
+LATENT = 512
+"""Of a head over one query of each sequence, or of values that are the first part of keys."""
 AMPERE = (8, 0)
-"""The first GPU that multiplies bfloat16."""
+"""The first GPUs that multiply bfloat16."""
 
 
-def refuses(op: str, call: Any) -> str | None:
+def refuses(op: str, call: object) -> str | None:
     """Why a call cannot be run here, in words; None if it can."""
-    if op not in ("attention", "grouped"):
+    if not isinstance(call, (AttentionCall, GroupedCall)):
         return f"it has no {op}"
     if call.q_THD.device.type != "cuda":
         return f"it runs on a GPU, not on {call.q_THD.device}"
-    return missing(call.q_THD.device) or refuses_numbers(op, call)
+    return missing(call.q_THD.device) or unreadable(call)
 
 
 @cache
@@ -33,44 +37,47 @@ def missing(device: torch.device) -> str | None:
     return None
 
 
-def refuses_numbers(op: str, call: Any) -> str | None:
+def unreadable(call: AttentionCall | GroupedCall) -> str | None:
     """Why the numbers of a call cannot be read."""
-    keys, values = call.k_KND[0], call.v_KND[0]
-    for part in (call.q_THD, keys, values):
+    if isinstance(call, AttentionCall):
+        if call.slopes_H is not None and call.slopes_H.requires_grad:
+            return "it does not learn how scores fall with distance"
+        if in_place(call):
+            # What is read in place is not asked for: it may lie in pages, to be put together.
+            room = call.room
+            return unlike(LATENT, call.q_THD, room.keys, room.values)  # type: ignore[union-attr]
+    return unlike(WIDEST, call.q_THD, call.k_KND[0], call.v_KND[0])
+
+
+def unlike(most: int, q_THD: Tensor, keys: Tensor, values: Tensor) -> str | None:
+    """Whether queries, keys and values are not what tiles are made of, in words."""
+    for part in (q_THD, keys, values):
         if part.dtype not in DTYPES:
             return f"{str(part.dtype).removeprefix('torch.')} is not one of its dtypes"
-    if op == "grouped":
-        return too_wide(keys, values)
-    if call.slopes_H is not None and call.slopes_H.requires_grad:
-        return "it does not learn how scores fall with distance"
-    return None if in_place(call) else too_wide(keys, values)
+    latent = most == LATENT and values.data_ptr() == keys.data_ptr()
+    width = values.shape[-1] if latent else max(keys.shape[-1], values.shape[-1])
+    return f"a head is {width} wide, at most {most}" if width > most else None
 
 
-def too_wide(k_KND: Tensor, v_KND: Tensor) -> str | None:
-    """Whether a head is too wide for tiles, in words."""
-    width = max(k_KND.shape[-1], v_KND.shape[-1])
-    return f"a head is {width} wide, at most {WIDEST}" if width > WIDEST else None
-
-
-def in_place(call: Any) -> bool:
+def in_place(call: AttentionCall) -> bool:
     """Whether there is one query of each sequence, over memory of a state that is written."""
     one_each = len(call.counts) == call.q_THD.shape[0]
     learned = call.q_THD.requires_grad and torch.is_grad_enabled()
     return one_each and not learned and call.room is not None and call.spans is not None
 
 
-def attention(call: Any) -> Tensor:
+def attention(call: AttentionCall) -> Tensor:
     """Softmax attention by tiles, or over a state in place; returns [T, H, V]."""
     if in_place(call):
-        from girih.kernels.gpu.remembered import decode
+        from girih.kernels.gpu import remembered
 
-        return decode(call, call.room.keys, call.room.values, call.spans)
+        return remembered.decode(call)
     from girih.kernels.gpu import attend
 
     return attend.attention(call)
 
 
-def grouped(call: Any) -> Tensor:
+def grouped(call: GroupedCall) -> Tensor:
     """Attention over a window and the representatives of others; returns [T, H, V]."""
     from girih.kernels.gpu import attend
 

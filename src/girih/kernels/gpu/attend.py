@@ -19,6 +19,7 @@ from girih.kernels.gpu.language import tl
 from girih.kernels.gpu.layout import Held, Tables, readable, tables
 from girih.kernels.gpu.sizes import BACKWARD, FORWARD, Shape, Tiles, padded, tiles
 from girih.kernels.gpu.tiles import BAND, EARLIER, LATER
+from girih.kernels.grouped import GroupedCall
 
 BITS = 1 / math.log(2)
 """Bits of a score of one."""
@@ -82,7 +83,7 @@ def attention(call: AttentionCall, size: Tiles | None = None) -> Tensor:
     return out
 
 
-def grouped(call: Any, size: Tiles | None = None) -> Tensor:
+def grouped(call: GroupedCall, size: Tiles | None = None) -> Tensor:
     """Attention over a window and the representatives of others in one softmax: [T, H, V]."""
     held = [*call.k_KND, *call.v_KND]
     for far in call.far:

@@ -19,11 +19,10 @@ def share(steps, split, splits):
 
 @triton.jit
 def found(table, place_K, row, page, PAGED: tl.constexpr):
-    """The page in which places of a row lie, and the places there."""
+    """The page in which places of a row lie, and the places there; not PAGED: all in one."""
     if PAGED:
-        page_K = tl.load(table + row + place_K // page).to(tl.int64)
-        return page_K, place_K % page
-    return row + place_K * 0, place_K
+        return tl.load(table + row + place_K // page).to(tl.int64), place_K % page
+    return tl.load(table + row).to(tl.int64) + place_K * 0, place_K
 
 
 @triton.jit
@@ -83,8 +82,7 @@ def decode_kernel(
     real_G, head_G = head_G < group, kept * group + tl.minimum(head_G, group - 1)
     sequence = number // blocks
     row, last = tl.load(spans + sequence * 3), tl.load(spans + sequence * 3 + 1).to(tl.int32)
-    if PAGED:
-        row *= each
+    row *= each
     q += sequence * q_strides[0]
     q_GD = rows(q, head_G, q_strides[1], real_G, shape.width, shape.padded, True).to(kind)
     q_GR = q_GD

@@ -20,45 +20,33 @@ MOST = 128
 """Programs over which the entries of one head are split at the most."""
 
 
-def decode(
-    call: AttentionCall,
-    keys: Tensor,
-    values: Tensor,
-    spans: Tensor,
-    *,
-    pages: Tensor | None = None,
-    size: int | None = None,
-    splits: int | None = None,
-    tile: Tiles | None = None,
-) -> Tensor:
-    """One query of each sequence of a call over all that is kept of it: [B, H, V].
+def decode(call: AttentionCall, splits: int | None = None, tile: Tiles | None = None) -> Tensor:
+    """One query of each sequence over what its room holds: [B, H, V].
 
-    Keys and values are [rows, K, entries, width], or with a table of pages [rows, pages of a row]
-    [pages, K, entries of a page, width]; a row of `spans` is a row and the position of the query.
-    Of each row `size` entries are kept, that of a position in the place of the position modulo the
-    size. Values that are the first numbers of their keys, as of a latent, are read once.
+    Values that are the first numbers of their keys, as of a latent, are read once.
     """
-    q_BHD = readable(call.q_THD)
-    (batch, heads, width), (_, kept, page, value_width) = q_BHD.shape, values.shape
-    rest = width - value_width if values.data_ptr() == keys.data_ptr() else 0
-    dtype = computed(q_BHD, keys)
+    room, q_BHD = call.room, readable(call.q_THD)
+    assert room is not None and call.spans is not None
+    (batch, heads, width), (_, kept, page, value_width) = q_BHD.shape, room.values.shape
+    rest = width - value_width if room.values.data_ptr() == room.keys.data_ptr() else 0
+    dtype = computed(q_BHD, room.keys)
     tile = tile or tiles(DECODE, max(width - rest, value_width), dtype)
-    size, group = page if size is None else size, heads // kept
-    blocks = -(-group // tile.queries)
-    splits = splits or shares(batch * kept * blocks, -(-size // tile.keys), q_BHD.device)
+    blocks = -(-heads // kept // tile.queries)
+    steps = -(-room.size // tile.keys)
+    splits = splits or shares(batch * kept * blocks, steps, q_BHD.device)
     part = q_BHD.new_empty(batch, heads, splits, value_width, dtype=torch.float32)
     bits = q_BHD.new_empty(batch, heads, splits, dtype=torch.float32)
     softcap = 0.0 if call.softcap is None else call.softcap * BITS
     decode_kernel[batch * blocks, kept, splits](
-        *(q_BHD, keys, values, part, bits, spans, pages, call.slopes_H),
-        *(q_BHD.stride()[:2], keys.stride()[:3], values.stride()[:3]),
-        *(size, page, 0 if pages is None else pages.stride(0), group),
+        *(q_BHD, room.keys, room.values, part, bits, call.spans, room.table, call.slopes_H),
+        *(q_BHD.stride()[:2], room.keys.stride()[:3], room.values.stride()[:3]),
+        *(room.size, page, room.table.stride(0), heads // kept),
         *(limits(call.band), (call.scale * BITS, softcap)),
         kind=named(dtype),
         shape=shape_of(call, width - rest, value_width, tile),
         rest=rest,
         REST=padded(rest) if rest else 0,
-        PAGED=pages is not None,
+        PAGED=page < room.size,
         num_warps=tile.warps,
         num_stages=tile.stages,
     )
