@@ -8,7 +8,7 @@ from girih.kernels.calls import Band
 from girih.kernels.gpu import attend
 from girih.kernels.gpu.language import INTERPRETED
 from girih.kernels.gpu.layout import Held, tables
-from tiles import BANDS, DTYPES, SMALL, Drawn, attention, by_definition, gaps, grouped, pairs
+from tiles import BANDS, DTYPES, SMALL, Drawn, attention, gaps, grouped, pairs
 
 FACTORS = {
     "band": tuple(BANDS),
@@ -91,7 +91,7 @@ def test_gradients_reach_what_was_packed():
 def test_windows_and_representatives_of_others(window, levels, causal):
     counts, ends = ((20,), (20,)) if window == 16 else ((19, 2), (22, 9))
     call = grouped(Drawn(torch.float32, seed=window), counts, ends, window, levels, causal)
-    found = gaps(lambda asked: attend.grouped(asked, SMALL), by_definition, call)
+    found = gaps(lambda asked: attend.grouped(asked, SMALL), reference.grouped, call)
     assert max(found) < DTYPES[torch.float32], found
 
 

@@ -1,12 +1,12 @@
 """Calls for the kernels of `kernels/gpu`, the same in float64, and combinations of features."""
 
-from dataclasses import dataclass
 from itertools import combinations, product
 
 import torch
 
 from girih.kernels.calls import CAUSAL, FULL, AttentionCall, Band
 from girih.kernels.gpu.sizes import Tiles
+from girih.kernels.grouped import Far, GroupedCall
 
 SMALL = Tiles(16, 16, 1, 1)
 """So that some twenty tokens are two tiles by two."""
@@ -55,35 +55,6 @@ def met(made, missing):
     return len(met_pairs(made) & missing)
 
 
-@dataclass(kw_only=True)
-class Far:
-    """The representatives of the windows of one level, of each sequence."""
-
-    k_KWD: list
-    v_KWD: list
-    every: int
-    within: int | None = None
-
-
-@dataclass(kw_only=True)
-class Grouped:
-    """Attention over a window and representatives of others, as the kernels are asked for it."""
-
-    q_THD: torch.Tensor
-    k_KND: list
-    v_KND: list
-    counts: list
-    ends: list
-    scale: float
-    window: int
-    far: list
-    causal: bool = True
-
-    @property
-    def band(self):
-        return Band(right=0 if self.causal else None, chunk=self.window)
-
-
 class Drawn:
     """Random numbers, always the same ones; what is made of them may be learned."""
 
@@ -126,7 +97,7 @@ def wide(value):
     """Tensors, or what holds some, in float64."""
     if isinstance(value, torch.Tensor):
         return value.detach().double().requires_grad_(value.requires_grad)
-    if isinstance(value, (Far, Grouped, AttentionCall)):
+    if isinstance(value, (Far, GroupedCall, AttentionCall)):
         return type(value)(**{name: wide(getattr(value, name)) for name in fields(value)})
     return [wide(part) for part in value] if isinstance(value, list) else value
 
@@ -147,6 +118,8 @@ def leaves(call):
 def gap(ours, theirs):
     """The largest difference, as a part of the largest number, or of one if that is smaller."""
     assert ours.shape == theirs.shape
+    if not ours.numel():
+        return 0.0
     apart, size = (ours.double() - theirs).detach().abs().max(), theirs.detach().abs().max()
     return float(apart / size.clamp_min(1))
 
@@ -160,8 +133,11 @@ def gaps(kernels, reference, call, seed=1):
     factors = torch.randn(theirs.shape, generator=made, dtype=torch.float64).to(ours.dtype)
     ours.backward(factors)
     theirs.backward(factors.double())
-    grads = zip(leaves(call), leaves(asked), strict=True)
-    return [gap(ours, theirs), *(gap(a.grad, b.grad) for a, b in grads if a.numel())]
+    found = [gap(ours, theirs)]
+    for mine, right in zip(leaves(call), leaves(asked), strict=True):
+        unseen = right.grad is None  # representatives that no query sees
+        found += [gap(mine.grad, torch.zeros_like(right) if unseen else right.grad)]
+    return found
 
 
 def grouped(draw, counts, ends, window, levels, causal, kept=1):
@@ -176,7 +152,7 @@ def grouped(draw, counts, ends, window, levels, causal, kept=1):
         within = every * 3 if level + 1 < levels else None
         far.append(Far(k_KWD=draw.held(kept, has, 16), v_KWD=draw.held(kept, has, 16), every=every))
         far[-1].within, every = within, every * 3
-    return Grouped(
+    return GroupedCall(
         q_THD=draw(sum(counts), 2 * kept, 16),
         k_KND=draw.held(kept, near, 16),
         v_KND=draw.held(kept, near, 16),
@@ -187,29 +163,3 @@ def grouped(draw, counts, ends, window, levels, causal, kept=1):
         far=far,
         causal=causal,
     )
-
-
-def by_definition(call):
-    """Grouped-window attention with one mask over all keys of a sequence: [T, H, D]."""
-    out = []
-    for n, (count, end) in enumerate(zip(call.counts, call.ends, strict=True)):
-        query_T1, near = torch.arange(end - count, end)[:, None], call.k_KND[n].shape[1]
-        key_N = torch.arange(end - near, end)
-        seen = [key_N // call.window == query_T1 // call.window]
-        if call.causal:
-            seen[0] &= key_N <= query_T1
-        for far in call.far:
-            window_W, own_T1 = torch.arange(far.k_KWD[n].shape[1]), query_T1 // far.every
-            mask = window_W < own_T1 if call.causal else window_W != own_T1
-            if far.within is not None:
-                mask &= window_W * far.every // far.within == query_T1 // far.within
-            seen.append(mask)
-        keys = torch.cat([call.k_KND[n], *(far.k_KWD[n] for far in call.far)], 1)
-        values = torch.cat([call.v_KND[n], *(far.v_KWD[n] for far in call.far)], 1)
-        start = sum(call.counts[:n])
-        q_HTD = call.q_THD[start : start + count].transpose(0, 1) * call.scale
-        group = q_HTD.shape[0] // keys.shape[0]
-        scores = q_HTD @ keys.repeat_interleave(group, 0).transpose(1, 2)
-        weights = scores.masked_fill(~torch.cat(seen, 1), -torch.inf).softmax(-1)
-        out.append((weights @ values.repeat_interleave(group, 0)).transpose(0, 1))
-    return torch.cat(out)
