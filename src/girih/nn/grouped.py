@@ -104,7 +104,7 @@ class GroupedAttention(nn.Module):
             for part in pieces(windows, span)
         ]
         if not made and step.state is not None:
-            k_KWD, v_KWD, mixed_KWD = step.seen(self.path, key, value, gathered)
+            k_KWD, v_KWD, mixed_KWD = map(list, step.seen(self.path, key, value, gathered))
             return Level(k_KWD, v_KWD, [0] * len(counts), span), mixed_KWD
         keys, values = zip(*made, strict=True) if made else ([], [])
         entries = {key: packed(keys, below), value: packed(values, below)}
@@ -154,11 +154,11 @@ class GroupedAttention(nn.Module):
 
     def kept(
         self, span: int, counts: Sequence[int], step: Step, entries: dict[str, Tensor]
-    ) -> list[Sequence[Tensor]]:
+    ) -> list[list[Tensor]]:
         """New entries of a level remembered; all of each sequence [K, W, D], by name."""
         if self.causal:
-            return step.remember(self.path, every=span, **entries)
-        return parted(entries, counts)
+            return [list(parts) for parts in step.remember(self.path, every=span, **entries)]
+        return [list(parts) for parts in parted(entries, counts)]
 
     def gathered(
         self,
