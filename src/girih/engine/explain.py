@@ -16,8 +16,8 @@ from girih.nn.stack import RESIDUAL, Branch, Stack
 from girih.nn.weight import Products
 from girih.plan import Plan
 from girih.spec.graph import spans
-from girih.state.dense import DenseState
 from girih.state.step import step_of
+from girih.state.storage import State
 
 Call = LinearCall | AppendCall | AttentionCall | GroupedCall
 OPS = {
@@ -109,8 +109,13 @@ def attending(
     node, device = module.node, next(iter(inner.into.matrices.weights)).device
     plan: Plan = inner.plan
     stored = getattr(torch, plan.compute)
-    state = DenseState(
-        {module.path: node.state()}, sequences=1, capacity=8, dtype=stored, device=device
+    state = State(
+        {module.path: node.state()},
+        sequences=1,
+        capacity=8,
+        codec=plan.state,
+        dtype=stored,
+        device=device,
     )
     step = step_of([[0]], state=state, device=device)
     width = (node.heads + 2 * node.kv_heads) * node.head_dim

@@ -134,7 +134,7 @@ def refuses_attention(call: AttentionCall) -> str | None:
         return f"it does not read a state of {name(call.room.keys.dtype)}"
     if call.heads.width % 16:
         return f"a head is {call.heads.width} wide, which is no multiple of 16"
-    if not call.band.all_of(call.room.keys.shape[2]):
+    if not call.band.all_of(call.room.size):
         return "it attends to all that is kept"
     return refuses_rows(call.q_THD)
 

@@ -100,9 +100,11 @@ def append(call: AppendCall) -> tuple[Tensor, Sequence[Tensor], Sequence[Tensor]
     """
     assert call.room is not None
     q_THD, k_TKD, v_TKD = turned(call)
-    rows, starts = call.spans[:, 0], call.spans[:, 1] % call.room.keys.shape[2]
-    call.room.keys[rows, :, starts] = k_TKD.to(call.room.keys.dtype)
-    call.room.values[rows, :, starts] = v_TKD.to(call.room.values.dtype)
+    room, rows, places = call.room, call.spans[:, 0], call.spans[:, 1] % call.room.size
+    page = room.keys.shape[2]
+    pages, places = room.table[rows, places // page], places % page
+    room.keys[pages, :, places] = k_TKD.to(room.keys.dtype)
+    room.values[pages, :, places] = v_TKD.to(room.values.dtype)
     return q_THD, *call.seen()
 
 
@@ -110,7 +112,7 @@ def attention(call: AttentionCall) -> Tensor:
     """Softmax attention, sequence by sequence, or one query of each at once; returns [T, H, D]."""
     one_each = len(call.counts) == call.q_THD.shape[0] and call.q_THD.device.type == "cuda"
     room, spans = call.room, call.spans
-    if one_each and room is not None and spans is not None and call.band.all_of(room.keys.shape[2]):
+    if one_each and room is not None and spans is not None and call.band.all_of(room.size):
         return together(call, room, spans)
     parts: list[Tensor] = []
     for q_THD, k_KND, v_KND, end in call.sequences():
@@ -127,8 +129,14 @@ def together(call: AttentionCall, room: Room, spans: Tensor) -> Tensor:
 
     Its shapes do not depend on lengths, so that a graph can be replayed.
     """
-    keys, values = (block[spans[:, 0]].to(call.q_THD.dtype) for block in (room.keys, room.values))
-    written = torch.arange(keys.shape[2], device=keys.device) <= spans[:, 1:2]
+    keys, values = (
+        block[room.table[spans[:, 0]]].transpose(1, 2).flatten(2, 3).to(call.q_THD.dtype)
+        for block in (room.keys, room.values)
+    )
+    # The last page may be longer than what a sequence has room for.
+    written = torch.arange(keys.shape[2], device=keys.device) <= spans[:, 1:2].clamp_max(
+        room.size - 1
+    )
     out_THD = scaled_dot_product_attention(
         call.q_THD[:, :, None],
         keys.masked_fill(~written[:, None, :, None], 0),
