@@ -154,6 +154,8 @@ class Together:
 
     def __init__(self, keys: Tensor, values: Tensor) -> None:
         self.keys, self.values = keys, values
+        self.table = torch.arange(len(keys), device=keys.device)[:, None]
+        self.size = keys.shape[2]
         self.prepared: Any = None
 
 
