@@ -99,7 +99,7 @@ class GroupedAttention(nn.Module):
         new = [self.windows(span, end - count, end) for count, end in places]
         counts = [len(windows) for windows in new]
         made = [
-            self.pooled(number, span, part, index, below, step)
+            self.pooled(number, span, part, below, index, step.ends[index], wide(dtype))
             for index, windows in enumerate(new)
             for part in pieces(windows, span)
         ]
@@ -121,18 +121,25 @@ class GroupedAttention(nn.Module):
         return range(start // span, end // span if self.causal else -(-end // span))
 
     def pooled(
-        self, number: int, span: int, windows: range, index: int, below: Level, step: Step
+        self,
+        number: int,
+        span: int,
+        windows: range,
+        below: Level,
+        index: int,
+        end: int,
+        dtype: torch.dtype,
     ) -> tuple[Tensor, Tensor]:
         """The keys, rotated, and values [K, W, D] of new representatives of a sequence."""
-        size, end, first = self.node.sizes[number - 1], step.ends[index], below.firsts[index]
+        size, first = self.node.sizes[number - 1], below.firsts[index]
         low, high = (place * size - first for place in (windows.start, windows.stop))
-        keys, values = (wide(part[index][:, low:high]) for part in (below.keys, below.values))
+        keys, values = (part[index][:, low:high].to(dtype) for part in (below.keys, below.values))
         entries = range(low + first, low + first + keys.shape[1])
         plain = self.turned(keys, below.every, entries, end, back=True)
         vector_KD = None
         if number <= len(self.pools):
             heads = torch.arange(self.node.kv_heads, device=keys.device)
-            vector_KD = self.pools[f"pool_{number}"].rows(heads, keys.dtype)
+            vector_KD = self.pools[f"pool_{number}"].rows(heads, dtype)
         k_KWD, v_KWD = pooled(plain, values, size, vector_KD)
         return self.turned(k_KWD, span, windows, end), v_KWD
 
@@ -206,6 +213,6 @@ def packed(parts: Sequence[Tensor], like: Level) -> Tensor:
     return like.keys[0].new_empty(0, *like.keys[0].shape[::2])
 
 
-def wide(x: Tensor) -> Tensor:
-    """In float32, or float64 where it is that."""
-    return x if x.dtype == torch.float64 else x.float()
+def wide(dtype: torch.dtype) -> torch.dtype:
+    """What is pooled in where queries have a dtype."""
+    return torch.float64 if dtype == torch.float64 else torch.float32
