@@ -99,7 +99,7 @@ class GroupedAttention(nn.Module):
         new = [self.windows(span, end - count, end) for count, end in places]
         counts = [len(windows) for windows in new]
         made = [
-            self.pooled(number, span, part, below, index, step.ends[index], wide(dtype))
+            self.pooled(number, span, part, below, step, index, wide(dtype))
             for index, windows in enumerate(new)
             for part in pieces(windows, span)
         ]
@@ -126,8 +126,8 @@ class GroupedAttention(nn.Module):
         span: int,
         windows: range,
         below: Level,
+        step: Step,
         index: int,
-        end: int,
         dtype: torch.dtype,
     ) -> tuple[Tensor, Tensor]:
         """The keys, rotated, and values [K, W, D] of new representatives of a sequence."""
@@ -135,23 +135,30 @@ class GroupedAttention(nn.Module):
         low, high = (place * size - first for place in (windows.start, windows.stop))
         keys, values = (part[index][:, low:high].to(dtype) for part in (below.keys, below.values))
         entries = range(low + first, low + first + keys.shape[1])
-        plain = self.turned(keys, below.every, entries, end, back=True)
+        plain = self.turned(keys, below.every, entries, step, index, back=True)
         vector_KD = None
         if number <= len(self.pools):
             heads = torch.arange(self.node.kv_heads, device=keys.device)
             vector_KD = self.pools[f"pool_{number}"].rows(heads, dtype)
         k_KWD, v_KWD = pooled(plain, values, size, vector_KD)
-        return self.turned(k_KWD, span, windows, end), v_KWD
+        return self.turned(k_KWD, span, windows, step, index), v_KWD
 
     def turned(
-        self, k_KND: Tensor, every: int, entries: range, end: int, *, back: bool = False
+        self,
+        k_KND: Tensor,
+        every: int,
+        entries: range,
+        step: Step,
+        index: int,
+        *,
+        back: bool = False,
     ) -> Tensor:
         """Keys rotated as at the last tokens of some entries of a sequence, or turned back."""
         rope = self.mixer.rope
         if rope is None:
             return k_KND
         places = torch.arange(entries.start + 1, entries.stop + 1, device=k_KND.device) * every - 1
-        cos_NR, sin_NR = rotation(rope, places.clamp(max=end - 1))
+        cos_NR, sin_NR = rotation(rope, places.clamp(max=step.ends[index] - 1))
         if back:
             # A rotation may stretch too, by the root of this.
             stretch_NR = cos_NR.square() + sin_NR.square()
