@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from girih.kernels.tape import Tape
-from girih.nn.grouped import GroupedAttention
 from girih.nn.stack import Stack
 from girih.spec import Rope
 from girih.state.step import step_of
@@ -120,10 +119,6 @@ class Replay:
 
 
 def replayed(module: nn.Module) -> Stack | None:
-    """The stack whose decode steps may be made again; None where there are several.
-
-    Or where a step does what the one before did not: windows end, and are pooled.
-    """
+    """The stack whose decode steps may be made again; None where there are several."""
     stacks = [child for child in module.children() if isinstance(child, Stack)]
-    alike = not any(isinstance(part, GroupedAttention) for part in module.modules())
-    return stacks[0] if len(stacks) == 1 and module.plan.mode == "fast" and alike else None
+    return stacks[0] if len(stacks) == 1 and module.plan.mode == "fast" else None

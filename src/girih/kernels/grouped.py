@@ -87,10 +87,7 @@ class GroupedCall:
         return self.split
 
     def reach(self, index: int) -> tuple[int, list[range]]:
-        """What the queries of a sequence may see together: the first position, and the windows.
-
-        These are of each level all that any of them sees, and what lies between.
-        """
+        """The first position that any query of a sequence sees, and of each level the windows."""
         end = self.ends[index]
         first, windows = end - self.counts[index], []
         for far in self.far:
@@ -116,7 +113,7 @@ class Joined(Sequence[Tensor]):
     def __len__(self) -> int:
         return len(self.pieces)
 
-    def __getitem__(self, index):  # type: ignore[no-untyped-def]
+    def __getitem__(self, index: Any) -> Any:
         if isinstance(index, slice):
             return Joined(self.pieces[index])
         pieces = self.pieces[index]
@@ -157,6 +154,8 @@ class Together:
 
     def __init__(self, keys: Tensor, values: Tensor) -> None:
         self.keys, self.values = keys, values
+        self.table = torch.arange(len(keys), device=keys.device)[:, None]
+        self.size = keys.shape[2]
         self.prepared: Any = None
 
 

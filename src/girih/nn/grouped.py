@@ -99,12 +99,12 @@ class GroupedAttention(nn.Module):
         new = [self.windows(span, end - count, end) for count, end in places]
         counts = [len(windows) for windows in new]
         made = [
-            self.pooled(number, span, part, index, below, step)
+            self.pooled(number, span, part, below, step, index, wide(dtype))
             for index, windows in enumerate(new)
             for part in pieces(windows, span)
         ]
         if not made and step.state is not None:
-            k_KWD, v_KWD, mixed_KWD = step.seen(self.path, key, value, gathered)
+            k_KWD, v_KWD, mixed_KWD = map(list, step.seen(self.path, key, value, gathered))
             return Level(k_KWD, v_KWD, [0] * len(counts), span), mixed_KWD
         keys, values = zip(*made, strict=True) if made else ([], [])
         entries = {key: packed(keys, below), value: packed(values, below)}
@@ -121,30 +121,44 @@ class GroupedAttention(nn.Module):
         return range(start // span, end // span if self.causal else -(-end // span))
 
     def pooled(
-        self, number: int, span: int, windows: range, index: int, below: Level, step: Step
+        self,
+        number: int,
+        span: int,
+        windows: range,
+        below: Level,
+        step: Step,
+        index: int,
+        dtype: torch.dtype,
     ) -> tuple[Tensor, Tensor]:
         """The keys, rotated, and values [K, W, D] of new representatives of a sequence."""
-        size, end, first = self.node.sizes[number - 1], step.ends[index], below.firsts[index]
+        size, first = self.node.sizes[number - 1], below.firsts[index]
         low, high = (place * size - first for place in (windows.start, windows.stop))
-        keys, values = (wide(part[index][:, low:high]) for part in (below.keys, below.values))
+        keys, values = (part[index][:, low:high].to(dtype) for part in (below.keys, below.values))
         entries = range(low + first, low + first + keys.shape[1])
-        plain = self.turned(keys, below.every, entries, end, back=True)
+        plain = self.turned(keys, below.every, entries, step, index, back=True)
         vector_KD = None
         if number <= len(self.pools):
             heads = torch.arange(self.node.kv_heads, device=keys.device)
-            vector_KD = self.pools[f"pool_{number}"].rows(heads, keys.dtype)
+            vector_KD = self.pools[f"pool_{number}"].rows(heads, dtype)
         k_KWD, v_KWD = pooled(plain, values, size, vector_KD)
-        return self.turned(k_KWD, span, windows, end), v_KWD
+        return self.turned(k_KWD, span, windows, step, index), v_KWD
 
     def turned(
-        self, k_KND: Tensor, every: int, entries: range, end: int, *, back: bool = False
+        self,
+        k_KND: Tensor,
+        every: int,
+        entries: range,
+        step: Step,
+        index: int,
+        *,
+        back: bool = False,
     ) -> Tensor:
         """Keys rotated as at the last tokens of some entries of a sequence, or turned back."""
         rope = self.mixer.rope
         if rope is None:
             return k_KND
         places = torch.arange(entries.start + 1, entries.stop + 1, device=k_KND.device) * every - 1
-        cos_NR, sin_NR = rotation(rope, places.clamp(max=end - 1))
+        cos_NR, sin_NR = rotation(rope, places.clamp(max=step.ends[index] - 1))
         if back:
             # A rotation may stretch too, by the root of this.
             stretch_NR = cos_NR.square() + sin_NR.square()
@@ -154,11 +168,11 @@ class GroupedAttention(nn.Module):
 
     def kept(
         self, span: int, counts: Sequence[int], step: Step, entries: dict[str, Tensor]
-    ) -> list[Sequence[Tensor]]:
+    ) -> list[list[Tensor]]:
         """New entries of a level remembered; all of each sequence [K, W, D], by name."""
         if self.causal:
-            return step.remember(self.path, every=span, **entries)
-        return parted(entries, counts)
+            return [list(parts) for parts in step.remember(self.path, every=span, **entries)]
+        return [list(parts) for parts in parted(entries, counts)]
 
     def gathered(
         self,
@@ -206,6 +220,6 @@ def packed(parts: Sequence[Tensor], like: Level) -> Tensor:
     return like.keys[0].new_empty(0, *like.keys[0].shape[::2])
 
 
-def wide(x: Tensor) -> Tensor:
-    """In float32, or float64 where it is that."""
-    return x if x.dtype == torch.float64 else x.float()
+def wide(dtype: torch.dtype) -> torch.dtype:
+    """What is pooled in where queries have a dtype."""
+    return torch.float64 if dtype == torch.float64 else torch.float32

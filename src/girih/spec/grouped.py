@@ -9,27 +9,28 @@ from girih.spec.norms import AllHeads, RMSNorm
 from girih.spec.positions import Rope
 
 MOST_LEVELS = 8
-"""More than any sequence needs: windows of two of two of two ... of tokens are 256 of them."""
+"""More than any sequence needs, since each level is shorter by its size."""
 
 
 @node
 class GroupedAttention(Node):
     """Softmax attention over a token's own window and the representatives of the others.
 
-    Windows are `sizes[0]` consecutive tokens. A window's representative, one for each kept head,
-    is pooled from its keys before rotation and from its values, stands at the place of the window's
-    last token (its key is rotated there) and attends, with this key as its query, to all
-    representatives of its level; under a causal mask to those up to itself. One softmax of a token
-    goes over the keys of its window and those of the other windows' representatives, whose values
-    are what they have gathered; under a causal mask only over what is before the token, so that a
-    window has a representative once it is complete.
+    A window is `sizes[0]` consecutive tokens, and has one representative for each kept head: it is
+    pooled from the window's keys before rotation and from its values, and its key is rotated as
+    that of the window's last token. With this key as its query it attends to all representatives,
+    and what it gathers is its value for others. A token's one softmax goes over the keys of its
+    window and those of the representatives of other windows. Under a causal mask a representative
+    attends to those up to itself, a token to its window up to itself and to the representatives of
+    windows that are complete before it. Else the last window may be cut, and has one all the same.
 
-    Each further size n groups n windows of the level below, and their representatives are pooled
-    to one by the same rule. A token sees those of a level that share its group of the next, and
-    all of the last level; never one of a window that it stands in.
+    Each further size n groups n windows of the level below, whose representatives (as they were
+    pooled, not what they gathered) are pooled to one by the same rule, and attend among themselves.
+    A token sees those of a level that share its group of the next level, and all of the last one;
+    never one of a window that it stands in.
 
-    Pooling is the mean, or learned: by the softmax over a window of key times one vector for each
-    level and kept head. Cost grows as n(w + n / w).
+    Pooling is the mean, or learned: by the softmax over a window of key times vector, of which
+    each level and kept head has one. Cost grows as n(w + n / w).
     """
 
     what: ClassVar[str] = "grouped-window attention"
