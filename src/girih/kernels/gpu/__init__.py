@@ -68,17 +68,15 @@ def in_place(call: AttentionCall) -> bool:
 
 def attention(call: AttentionCall) -> Tensor:
     """Softmax attention by tiles, or over a state in place; returns [T, H, V]."""
-    if in_place(call):
-        from girih.kernels.gpu import remembered
+    from girih.kernels.gpu import attend, remembered
 
-        return remembered.decode(call)
-    from girih.kernels.gpu import attend
-
-    return attend.attention(call)
+    with torch.cuda.device_of(call.q_THD):
+        return remembered.decode(call) if in_place(call) else attend.attention(call)
 
 
 def grouped(call: GroupedCall) -> Tensor:
     """Attention over a window and the representatives of others; returns [T, H, V]."""
     from girih.kernels.gpu import attend
 
-    return attend.grouped(call)
+    with torch.cuda.device_of(call.q_THD):
+        return attend.grouped(call)

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from girih.kernels.calls import AttentionCall, Band
 from girih.kernels.gpu.backward import keys_kernel, queries_kernel
@@ -113,6 +114,7 @@ class Tiled(torch.autograd.Function):
         return out_THV
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, grad_THV: Tensor) -> Any:
         """The gradients of queries, sinks, keys and values."""
         return None, *backward(ctx.asked, *ctx.saved_tensors[:4], grad_THV, ctx.saved_tensors[4:])
