@@ -9,8 +9,9 @@ from torch.utils.flop_counter import FlopCounterMode
 import tiny
 from calls import drawn
 from draw import distance, redraw
-from girih.kernels import dispatch, reference
+from girih.kernels import dispatch
 from girih.kernels.calls import Rows
+from girih.kernels.grouped import GroupedCall
 from girih.nn.build import build
 from girih.nn.grouped import GroupedAttention
 from girih.nn.registry import Place
@@ -247,7 +248,7 @@ def test_a_map_shows_the_windows_of_its_tokens_and_then_representatives():
 
 def test_a_map_beyond_the_limit_is_not_computed(monkeypatch):
     model, ids = tiny.drawn("grouped", context=30000), tiny.randoms(20000)
-    monkeypatch.setattr(reference, "seen_of", None)
+    monkeypatch.setattr(GroupedCall, "of", None)
     with pytest.raises(ValueError, match=r"decoder\.layers\.0\.attn would pass the limit of 268"):
         model.capture(ids, what="attention")
 
