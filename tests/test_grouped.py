@@ -253,8 +253,9 @@ def test_a_map_beyond_the_limit_is_not_computed(monkeypatch):
         model.capture(ids, what="attention")
 
 
-def test_it_is_explained():
-    fast, exact = tiny.drawn("grouped", plan="fast"), tiny.drawn("grouped")
+@pytest.mark.parametrize("name", ["grouped", "grouped-full"])
+def test_it_is_explained(name):
+    fast, exact = tiny.drawn(name, plan="fast"), tiny.drawn(name)
     rows = [[row for row in model.explain() if row["op"] == "grouped"] for model in (fast, exact)]
     assert [len(found) for found in rows] == [1, 1]
     assert rows[1][0]["backend"] == "reference" and rows[0][0]["backend"] != "reference"

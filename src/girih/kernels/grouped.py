@@ -158,7 +158,8 @@ def by_window(call: GroupedCall) -> AttentionCall:
         scale=call.scale,
         band=CAUSAL if call.causal else FULL,
     )
-    if len(spans) == call.q_THD.shape[0] and not torch.is_grad_enabled():
+    learned = any(piece.requires_grad for pieces in (*keys, *values) for piece in pieces)
+    if len(spans) == call.q_THD.shape[0] and not learned:
         _, heads, width = call.q_THD.shape
         made.room = Together(side_by_side(keys, made.ends), side_by_side(values, made.ends))
         made.heads = Heads(query=heads, kept=keys[0][0].shape[0], width=width, rotary=0)
