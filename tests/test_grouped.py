@@ -9,8 +9,9 @@ from torch.utils.flop_counter import FlopCounterMode
 import tiny
 from calls import drawn
 from draw import distance, redraw
-from girih.kernels import dispatch, reference
+from girih.kernels import dispatch
 from girih.kernels.calls import Rows
+from girih.kernels.grouped import GroupedCall
 from girih.nn.build import build
 from girih.nn.grouped import GroupedAttention
 from girih.nn.registry import Place
@@ -247,13 +248,14 @@ def test_a_map_shows_the_windows_of_its_tokens_and_then_representatives():
 
 def test_a_map_beyond_the_limit_is_not_computed(monkeypatch):
     model, ids = tiny.drawn("grouped", context=30000), tiny.randoms(20000)
-    monkeypatch.setattr(reference, "seen_of", None)
+    monkeypatch.setattr(GroupedCall, "of", None)
     with pytest.raises(ValueError, match=r"decoder\.layers\.0\.attn would pass the limit of 268"):
         model.capture(ids, what="attention")
 
 
-def test_it_is_explained():
-    fast, exact = tiny.drawn("grouped", plan="fast"), tiny.drawn("grouped")
+@pytest.mark.parametrize("name", ["grouped", "grouped-full"])
+def test_it_is_explained(name):
+    fast, exact = tiny.drawn(name, plan="fast"), tiny.drawn(name)
     rows = [[row for row in model.explain() if row["op"] == "grouped"] for model in (fast, exact)]
     assert [len(found) for found in rows] == [1, 1]
     assert rows[1][0]["backend"] == "reference" and rows[0][0]["backend"] != "reference"

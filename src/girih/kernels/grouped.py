@@ -96,6 +96,26 @@ class GroupedCall:
             windows.append(range(low.start, high.stop) if self.causal else range(entries))
         return first // self.window * self.window, windows
 
+    def of(self, index: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Keys and values [K, N, D] of a sequence, and which of them its queries see, [T, N].
+
+        First those of the windows of its queries, then of each level the representatives that any
+        of its queries may see.
+        """
+        end, (start, windows) = self.ends[index], self.reach(index)
+        places = torch.arange(start, end, device=self.q_THD.device)
+        query_T1 = places[end - start - self.counts[index] :, None]
+        near_TN = places // self.window == query_T1 // self.window
+        masks = [near_TN & (places <= query_T1) if self.causal else near_TN]
+        parts = [(self.k_KND[index][:, start - end :], self.v_KND[index][:, start - end :])]
+        for far, own in zip(self.far, windows, strict=True):
+            low, high = own.start, own.stop
+            window_W = torch.arange(low, high, device=query_T1.device)
+            masks.append(far.mask(query_T1, window_W, self.causal))
+            parts.append((far.k_KWD[index][:, low:high], far.v_KWD[index][:, low:high]))
+        keys, values = (torch.cat(kind, dim=1) for kind in zip(*parts, strict=True))
+        return keys, values, torch.cat(masks, dim=1)
+
     def spans(self) -> Iterator[tuple[int, int, int]]:
         """The sequence, the first query and the end of the queries of each window, by position."""
         for index, (count, end) in enumerate(zip(self.counts, self.ends, strict=True)):
@@ -138,7 +158,8 @@ def by_window(call: GroupedCall) -> AttentionCall:
         scale=call.scale,
         band=CAUSAL if call.causal else FULL,
     )
-    if len(spans) == call.q_THD.shape[0] and not torch.is_grad_enabled():
+    learned = any(piece.requires_grad for pieces in (*keys, *values) for piece in pieces)
+    if len(spans) == call.q_THD.shape[0] and not learned:
         _, heads, width = call.q_THD.shape
         made.room = Together(side_by_side(keys, made.ends), side_by_side(values, made.ends))
         made.heads = Heads(query=heads, kept=keys[0][0].shape[0], width=width, rotary=0)

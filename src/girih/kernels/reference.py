@@ -111,7 +111,7 @@ def grouped(call: GroupedCall) -> Tensor:
     """Attention over a window and representatives, sequence by sequence; returns [T, H, D]."""
     out = []
     for index, q_THD in enumerate(call.q_THD.split(list(call.counts))):
-        k_KND, v_KND, seen_TN = seen_of(call, index)
+        k_KND, v_KND, seen_TN = call.of(index)
         weights_HTN = grouped_weights(q_THD, k_KND, seen_TN, call.scale)
         out.append(weighted(weights_HTN, v_KND).to(q_THD.dtype))
     return torch.cat(out)
@@ -120,26 +120,6 @@ def grouped(call: GroupedCall) -> Tensor:
 def grouped_weights(q_THD: Tensor, k_KND: Tensor, seen_TN: Tensor, scale: float) -> Tensor:
     """The attention map [H, T, N] of queries over the keys that they see."""
     return torch.softmax(scored(q_THD, k_KND, scale).masked_fill(~seen_TN, -torch.inf), dim=-1)
-
-
-def seen_of(call: GroupedCall, index: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Keys and values [K, N, D] of a sequence, and which its queries see of them [T, N].
-
-    First those of the windows of its queries, then the representatives that any of its queries may
-    see, level by level.
-    """
-    end, device = call.ends[index], call.q_THD.device
-    first = end - call.counts[index]
-    start, windows = call.reach(index)
-    query_T1 = torch.arange(first, end, device=device)[:, None]
-    parts = [(call.k_KND[index][:, start - end :], call.v_KND[index][:, start - end :])]
-    masks = [seen(call.band, end - first, end - start, first, start, device)]
-    for far, places in zip(call.far, windows, strict=True):
-        low, high = places.start, places.stop
-        masks.append(far.mask(query_T1, torch.arange(low, high, device=device), call.causal))
-        parts.append((far.k_KWD[index][:, low:high], far.v_KWD[index][:, low:high]))
-    keys, values = (torch.cat(kind, dim=1) for kind in zip(*parts, strict=True))
-    return keys, values, torch.cat(masks, dim=1)
 
 
 def linear(call: LinearCall) -> Tensor:

@@ -209,7 +209,7 @@ def shown(call: GroupedCall, step: Step, path: str) -> None:
         start, windows = call.reach(index)
         keys = call.ends[index] - start + sum(map(len, windows))
         step.capture.reserve(path, q_THD.shape[1] * q_THD.shape[0] * keys, 4)
-        k_KND, _, seen_TN = reference.seen_of(call, index)
+        k_KND, _, seen_TN = call.of(index)
         step.capture.put(path, reference.grouped_weights(q_THD, k_KND, seen_TN, call.scale))
 
 

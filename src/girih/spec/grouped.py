@@ -92,12 +92,11 @@ class GroupedAttention(Node):
     def state(self) -> tuple[Slot, ...]:
         """The keys and values of a window; for each complete one its key, value and gathered value.
 
-        Keys are kept as they are rotated; what is pooled from them is turned back first.
+        Keys are kept as they are rotated; what is pooled from them is turned back first. Where
+        tokens see later ones, which is only of whole sequences, no window is complete before.
         """
-        if self.mask.ahead:
-            return ()
         slots = list(self.inside.state())
-        for level, span in enumerate(self.spans, 1):
+        for level, span in enumerate(() if self.mask.ahead else self.spans, 1):
             for name in ("key", "value", "gathered"):
                 slots.append(Slot(f"{name}_{level}", slots[0].shape, every=span))
         return tuple(slots)
