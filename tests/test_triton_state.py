@@ -104,6 +104,13 @@ def test_refusals_are_told_in_words(monkeypatch):
     assert gpu.unreadable(wide(call)) == "float64 is not one of its dtypes"
     far = attention(Drawn(torch.float32), (3,), (0,), (2, 1), (576, 512))
     assert gpu.unreadable(far) == "a head is 576 wide, at most 256"
+    far.v_KND = [far.k_KND[0][..., :512]]
+    assert gpu.unreadable(far) == "a head is 576 wide, at most 256", "of latents one query at once"
+    keys = torch.empty(2, 1, 9, 600)
+    for width, reason in ((512, None), (513, "a head is 513 wide, at most 512")):
+        room = PlainRoom(keys, keys[..., :width])
+        one = replace(far, q_THD=torch.empty(1, 2, 600), counts=(1,), room=room, spans=keys)
+        assert gpu.unreadable(one) == reason
     call.slopes_H = torch.ones(2, requires_grad=True)
     assert "does not learn" in gpu.unreadable(call)
     monkeypatch.setattr(gpu, "find_spec", lambda name: None)
