@@ -56,7 +56,7 @@ def test_greedy_tokens_agree(case):
 
 def late_norm(self, x_TM, step):
     """Attention with the head norm on the wrong side of the rotation."""
-    norms, self.q_norm = (self.q_norm, self.k_norm), None
+    norms, self.q_norm, self.k_norm = (self.q_norm, self.k_norm), None, None
     kept = reference.rotate
 
     def rotated(x_THD, cos_TR, sin_TR):
@@ -67,7 +67,7 @@ def late_norm(self, x_TM, step):
     try:
         return Attention.plain_forward(self, x_TM, step)
     finally:
-        reference.rotate, self.q_norm = kept, norms[0]
+        reference.rotate, (self.q_norm, self.k_norm) = kept, norms
 
 
 def test_mutants_are_noticed(case, monkeypatch):

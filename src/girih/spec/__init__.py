@@ -7,6 +7,7 @@ from girih.spec.draw import draw
 from girih.spec.errors import SpecError
 from girih.spec.formats import FORMATS, Format, format_of
 from girih.spec.graph import graph
+from girih.spec.keys import OwnKeys, SharedKeys
 from girih.spec.latent import LatentAttention
 from girih.spec.masks import Causal, Chunked, Full, Mask, Sliding
 from girih.spec.mixers import MLP, Attention, Mixer
@@ -26,6 +27,6 @@ __all__ = [
     "FORMATS", "MLP", "Alibi", "AllHeads", "Attention", "Branch", "Causal", "Chunked", "Cost",
     "Flops", "Format", "FrequencyFactors", "Full", "Head", "LatentAttention", "Layer",
     "LayerNorm", "Learned", "LinearScaling", "Llama3Scaling", "Mask", "Mixer", "Model", "Node",
-    "Norm", "Parallel", "RMSNorm", "Rope", "Sliding", "Slot", "SpecError", "Stack", "Tensor",
+    "Norm", "OwnKeys", "Parallel", "RMSNorm", "Rope", "SharedKeys", "Sliding", "Slot", "SpecError", "Stack", "Tensor",
     "Tokens", "Work", "YarnScaling", "cost", "draw", "format_of", "from_json", "graph", "to_json",
 ]  # fmt: skip

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from girih.spec.base import Node, Tensor
+from girih.spec.keys import OwnKeys, SharedKeys
 from girih.spec.latent import LatentAttention
 from girih.spec.masks import Chunked, Mask, Sliding
 from girih.spec.mixers import MLP, Attention
@@ -130,9 +131,20 @@ def attention_words(value: Attention) -> str:
         parts.append("q/k norm of all heads" if together else "q/k norm")
     if value.softcap is not None:
         parts.append(f"softcap {value.softcap:g}")
+    parts += ["sinks"] if value.sinks else []
+    parts += ["gated"] if value.gated else []
+    parts += keys_words(value.keys)
     if value.biases:
         parts.append("bias " + "/".join(value.biases))
     return f"{kind}: " + ", ".join(parts)
+
+
+def keys_words(keys: OwnKeys | SharedKeys) -> list[str]:
+    """What is unusual about keys and values, in a few words."""
+    if isinstance(keys, SharedKeys):
+        return ["keys of the last layer of its kind"]
+    joined = ["v = k"] if keys.joined else []
+    return joined + ([] if keys.value_norm is None else ["v norm"])
 
 
 def mask_words(mask: Mask) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import ClassVar
 
 from girih.spec.base import Flops, Node, Slot, Tensor, Work, node, positive, prefixed, require
+from girih.spec.keys import OwnKeys, SharedKeys
 from girih.spec.latent import LatentAttention
 from girih.spec.mixers import MLP, Attention
 from girih.spec.norms import LayerNorm, RMSNorm
@@ -180,6 +181,21 @@ class Stack(Node):
                 self.context is not None and self.context <= table.length,
                 f"context {self.context} is more than the {table.length} learned positions",
             )
+        self.lenders()
+
+    def lenders(self) -> dict[str, str]:
+        """The path of each branch that reads another's keys, and of the branch that keeps them."""
+        last: dict[object, str] = {}
+        out: dict[str, str] = {}
+        for path, branch in self.leaves():
+            mixer = branch.mixer
+            if isinstance(mixer, Attention) and isinstance(mixer.keys, OwnKeys):
+                last[mixer.kind] = path
+            elif isinstance(mixer, Attention) and isinstance(mixer.keys, SharedKeys):
+                where = path.removeprefix(f"{self.name}.")
+                require(mixer.kind in last, f"{where}: no layer before it keeps keys of its kind")
+                out[path] = last[mixer.kind]
+        return out
 
     def tensors(self) -> dict[str, Tensor]:
         """Every distinct tensor of this stack, by its name inside it."""
