@@ -25,8 +25,8 @@ _WHERE = {
 
 _NODES = (
     "MLP Alibi AllHeads Attention Branch Causal Chunked FrequencyFactors Full Head "
-    "LatentAttention Layer LayerNorm Learned LinearScaling Llama3Scaling Parallel RMSNorm Rope "
-    "Sliding Stack Tokens YarnScaling"
+    "LatentAttention Layer LayerNorm Learned LinearScaling Llama3Scaling Parallel "
+    "ProportionalScaling RMSNorm Rope Sliding Stack Tokens YarnScaling"
 )
 _WHERE |= dict.fromkeys(_NODES.split(), "girih.spec")
 
