@@ -21,6 +21,7 @@ from girih.spec import (
     Model,
     OwnKeys,
     Parallel,
+    ProportionalScaling,
     RMSNorm,
     Rope,
     SharedKeys,
@@ -130,6 +131,7 @@ SPECS = {
         scaled(YarnScaling(factor=4.0, original_context=16, beta_fast=4.0, temperature=1.3))
     ),
     "factor-rope": decoder(scaled(FrequencyFactors(factors=(1.0, 1.5, 2.0, 8.0)))),
+    "proportional-rope": decoder(scaled(ProportionalScaling(pairs=1, factor=2.0))),
     "head-norm": decoder(replace(GQA, head_norm=RMSNorm(eps=1e-3))),
     "biases": decoder(replace(GQA, biases=("q", "k", "v", "o")), replace(GATED, biased=True)),
     "q-bias": decoder(replace(GQA, biases=("q",))),

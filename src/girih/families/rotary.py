@@ -2,20 +2,33 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from girih.families.config import Config, plain
 from girih.spec import (
     FrequencyFactors,
     LinearScaling,
     Llama3Scaling,
+    ProportionalScaling,
     Rope,
+    Scaling,
     SpecError,
     YarnScaling,
 )
 
 FULL, SLIDING = "full_attention", "sliding_attention"
 """The words of `layer_types`."""
-Scaling = LinearScaling | Llama3Scaling | YarnScaling | FrequencyFactors
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What a scaling takes from the config around it."""
+
+    width: int
+    """Of a head."""
+    share: float
+    """The part of a head that is rotated."""
+    context: int | None
 
 
 def rope(config: Config, width: int, theta: float = 10000.0, share: float = 1.0) -> Rope:
@@ -31,12 +44,11 @@ def rope(config: Config, width: int, theta: float = 10000.0, share: float = 1.0)
     if joined is not None:
         base = float(joined.number("rope_theta", base))
         share = joined.number("partial_rotary_factor", share)
-    width = int(width * share)
-    context = config.integer("max_position_embeddings", None)
-    kinds = [rope_scaling(part, context) for part in (scaling, joined) if part is not None]
+    given = Given(width, share, config.integer("max_position_embeddings", None))
+    kinds = [rope_scaling(part, given) for part in (scaling, joined) if part is not None]
     if len(kinds) == 2 and kinds[0] != kinds[1]:
         raise SpecError("rope_scaling and rope_parameters contradict each other")
-    return Rope(width=width, theta=base, scaling=kinds[-1] if kinds else None)
+    return turned(given, base, kinds[-1] if kinds else None)
 
 
 def ropes(config: Config, width: int, *, near: float, far: float) -> tuple[Rope, Rope]:
@@ -48,16 +60,29 @@ def ropes(config: Config, width: int, *, near: float, far: float) -> tuple[Rope,
         return Rope(width=width, theta=float(local)), rope(config, width, far)
     config.get("rope_local_base_freq", None)
     context = config.integer("max_position_embeddings", None)
-    out = []
-    for name, theta in ((SLIDING, near), (FULL, far)):
-        part = parts[name]
-        base = theta if part is None else part.number("rope_theta", theta)
-        scaling = None if part is None else rope_scaling(part, context)
-        out.append(Rope(width=width, theta=float(base), scaling=scaling))
-    return out[0], out[1]
+    one, other = (
+        part_rope(parts[name], width, theta, context)
+        for name, theta in ((SLIDING, near), (FULL, far))
+    )
+    return one, other
 
 
-def rope_scaling(part: Config, context: int | None) -> Scaling | None:
+def part_rope(part: Config | None, width: int, theta: float, context: int | None) -> Rope:
+    """The rotary encoding of heads of a width that an object of `rope_parameters` describes."""
+    if part is None:
+        return Rope(width=width, theta=theta)
+    given = Given(width, part.number("partial_rotary_factor", 1.0), context)
+    return turned(given, float(part.number("rope_theta", theta)), rope_scaling(part, given))
+
+
+def turned(given: Given, theta: float, scaling: Scaling | None) -> Rope:
+    """The encoding of a share of each head; proportional, it is of all, which turn in part."""
+    whole = isinstance(scaling, ProportionalScaling)
+    width = given.width if whole else int(given.width * given.share)
+    return Rope(width=width, theta=theta, scaling=scaling)
+
+
+def rope_scaling(part: Config, given: Given) -> Scaling | None:
     """The scaling that an object with `rope_type` (formerly `type`) describes."""
     spelled = [part.get(key) for key in ("rope_type", "type") if part.get(key, None) is not None]
     kind = spelled[0] if spelled else "default"
@@ -70,21 +95,21 @@ def rope_scaling(part: Config, context: int | None) -> Scaling | None:
         raise SpecError(
             f"{part.path}: the rope type {plain(kind)} is not supported; supported: {known}"
         )
-    return READERS[kind](part, context)
+    return READERS[kind](part, given)
 
 
-def linear(part: Config, context: int | None) -> LinearScaling:
+def linear(part: Config, given: Given) -> LinearScaling:
     """Positions divided by a factor."""
     return LinearScaling(factor=part.number("factor"))
 
 
-def factors(part: Config, context: int | None) -> FrequencyFactors:
+def factors(part: Config, given: Given) -> FrequencyFactors:
     """A factor for each frequency, as GGUF files have it; no config of others does."""
     found = part.get("factors")
     return FrequencyFactors(factors=tuple(found) if isinstance(found, list) else found)
 
 
-def llama3(part: Config, context: int | None) -> Llama3Scaling:
+def llama3(part: Config, given: Given) -> Llama3Scaling:
     """The scaling of Llama 3.1."""
     return Llama3Scaling(
         factor=part.number("factor"),
@@ -94,7 +119,7 @@ def llama3(part: Config, context: int | None) -> Llama3Scaling:
     )
 
 
-def yarn(part: Config, context: int | None) -> YarnScaling:
+def yarn(part: Config, given: Given) -> YarnScaling:
     """YaRN; its temperature is written out, follows from the mscales, or from the factor."""
     factor = part.number("factor")
     part.get("finetuned", None)
@@ -103,12 +128,18 @@ def yarn(part: Config, context: int | None) -> YarnScaling:
     temperature = part.number("attention_factor", default or magnitude(factor, 1.0))
     return YarnScaling(
         factor=factor,
-        original_context=part.integer("original_max_position_embeddings", context or 0),
+        original_context=part.integer("original_max_position_embeddings", given.context or 0),
         beta_fast=part.number("beta_fast", 32),
         beta_slow=part.number("beta_slow", 1),
         temperature=temperature,
         whole=part.flag("truncate", True),
     )
+
+
+def proportional(part: Config, given: Given) -> ProportionalScaling:
+    """The scaling of Gemma 4: a share of the pairs turns as if all did."""
+    pairs = given.share * given.width // 2
+    return ProportionalScaling(pairs=int(pairs), factor=part.number("factor", 1.0))
 
 
 def magnitude(factor: float, share: float) -> float:
@@ -127,9 +158,10 @@ def stretched(config: Config) -> float:
     return 1.0
 
 
-READERS: dict[str, Callable[[Config, int | None], Scaling]] = {
+READERS: dict[str, Callable[[Config, Given], Scaling]] = {
     "linear": linear,
     "llama3": llama3,
     "yarn": yarn,
+    "proportional": proportional,
     "factors": factors,
 }

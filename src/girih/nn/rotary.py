@@ -6,7 +6,14 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from girih.spec import FrequencyFactors, LinearScaling, Llama3Scaling, Rope, YarnScaling
+from girih.spec import (
+    FrequencyFactors,
+    LinearScaling,
+    Llama3Scaling,
+    ProportionalScaling,
+    Rope,
+    YarnScaling,
+)
 
 
 def frequencies(rope: Rope) -> Tensor:
@@ -22,6 +29,9 @@ def frequencies(rope: Rope) -> Tensor:
         return llama3(plain_R, scaling)
     if isinstance(scaling, YarnScaling):
         return yarn(plain_R, scaling, rope)
+    if isinstance(scaling, ProportionalScaling):
+        turning_R = torch.arange(len(plain_R)) < scaling.pairs
+        return torch.where(turning_R, plain_R, 0.0) / scaling.factor
     return plain_R
 
 

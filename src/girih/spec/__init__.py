@@ -13,13 +13,13 @@ from girih.spec.masks import Causal, Chunked, Full, Mask, Sliding
 from girih.spec.mixers import MLP, Attention, Mixer
 from girih.spec.model import Branch, Head, Layer, Model, Parallel, Stack, Tokens
 from girih.spec.norms import AllHeads, LayerNorm, Norm, RMSNorm
-from girih.spec.positions import (
-    Alibi,
+from girih.spec.positions import Alibi, Learned, Rope
+from girih.spec.scalings import (
     FrequencyFactors,
-    Learned,
     LinearScaling,
     Llama3Scaling,
-    Rope,
+    ProportionalScaling,
+    Scaling,
     YarnScaling,
 )
 
@@ -27,6 +27,7 @@ __all__ = [
     "FORMATS", "MLP", "Alibi", "AllHeads", "Attention", "Branch", "Causal", "Chunked", "Cost",
     "Flops", "Format", "FrequencyFactors", "Full", "Head", "LatentAttention", "Layer",
     "LayerNorm", "Learned", "LinearScaling", "Llama3Scaling", "Mask", "Mixer", "Model", "Node",
-    "Norm", "OwnKeys", "Parallel", "RMSNorm", "Rope", "SharedKeys", "Sliding", "Slot", "SpecError", "Stack", "Tensor",
-    "Tokens", "Work", "YarnScaling", "cost", "draw", "format_of", "from_json", "graph", "to_json",
+    "Norm", "OwnKeys", "Parallel", "ProportionalScaling", "RMSNorm", "Rope", "Scaling",
+    "SharedKeys", "Sliding", "Slot", "SpecError", "Stack", "Tensor", "Tokens", "Work",
+    "YarnScaling", "cost", "draw", "format_of", "from_json", "graph", "to_json",
 ]  # fmt: skip

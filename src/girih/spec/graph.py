@@ -11,6 +11,7 @@ from girih.spec.mixers import MLP, Attention
 from girih.spec.model import Branch, Layer, Model, Parallel, Stack
 from girih.spec.norms import AllHeads
 from girih.spec.positions import Rope
+from girih.spec.scalings import ProportionalScaling
 
 
 def graph(spec: Model) -> dict[str, Any]:
@@ -159,7 +160,9 @@ def mask_words(mask: Mask) -> str:
 
 def rope_words(value: Rope) -> str:
     """A rotary encoding in a few words."""
-    factor = getattr(value.scaling, "factor", None)
-    times = "" if factor is None else f" x {factor:g}"
-    scaling = f" with {value.scaling.what}{times}" if value.scaling else ""
-    return f"{value.what} {value.theta:,.10g}{scaling}"
+    scaling, factor = value.scaling, getattr(value.scaling, "factor", 1.0)
+    words = f" with {scaling.what}" if scaling else ""
+    words += f" x {factor:g}" if factor != 1 else ""
+    if isinstance(scaling, ProportionalScaling):
+        words += f" of {scaling.pairs} in {value.width // 2} pairs"
+    return f"{value.what} {value.theta:,.10g}{words}"

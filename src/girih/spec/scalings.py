@@ -1,0 +1,99 @@
+"""How the frequencies of a rotary encoding are changed for texts longer than those of training."""
+
+from typing import ClassVar
+
+from girih.spec.base import Node, node, positive, require
+
+
+@node
+class LinearScaling(Node):
+    """Positions divided by a factor (Chen et al., arXiv 2306.15595)."""
+
+    what: ClassVar[str] = "linear scaling"
+
+    factor: float
+
+    def check(self) -> None:
+        positive(factor=self.factor)
+
+
+@node
+class Llama3Scaling(Node):
+    """Low frequencies divided by a factor, high ones kept, those between blended (Llama 3.1)."""
+
+    what: ClassVar[str] = "llama3 scaling"
+
+    factor: float
+    low_freq_factor: float
+    high_freq_factor: float
+    original_context: int
+
+    def check(self) -> None:
+        positive(factor=self.factor, low_freq_factor=self.low_freq_factor)
+        positive(original_context=self.original_context)
+        require(
+            self.high_freq_factor > self.low_freq_factor,
+            f"high_freq_factor {self.high_freq_factor} is not above "
+            f"low_freq_factor {self.low_freq_factor}",
+        )
+
+
+@node
+class YarnScaling(Node):
+    """Frequencies divided, but for those that turn often (Peng et al., arXiv 2309.00071).
+
+    Those that turn more than `beta_fast` times within the original context are kept, those that
+    turn less than `beta_slow` times divided, those between blended. Queries and keys are multiplied
+    by `temperature`, so that scores grow by its square.
+    """
+
+    what: ClassVar[str] = "yarn scaling"
+
+    factor: float
+    original_context: int
+    beta_fast: float = 32.0
+    beta_slow: float = 1.0
+    temperature: float = 1.0
+    whole: bool = True
+    """Whether the bounds between which frequencies are blended are rounded outwards."""
+
+    def check(self) -> None:
+        positive(factor=self.factor, original_context=self.original_context)
+        positive(beta_slow=self.beta_slow, temperature=self.temperature)
+        require(
+            self.beta_fast > self.beta_slow,
+            f"beta_fast {self.beta_fast} is not above beta_slow {self.beta_slow}",
+        )
+
+
+@node
+class FrequencyFactors(Node):
+    """Each rotary frequency divided by a factor of its own, as GGUF's `rope_freqs` stores them."""
+
+    what: ClassVar[str] = "frequency factors"
+
+    factors: tuple[float, ...]
+
+    def check(self) -> None:
+        require(bool(self.factors), "factors is empty")
+        require(min(self.factors) > 0, f"factors: {min(self.factors)} is not above zero")
+
+
+@node
+class ProportionalScaling(Node):
+    """The first `pairs` of features turn as if all did, the others not at all (Gemma 4).
+
+    The angles are divided by a factor besides.
+    """
+
+    what: ClassVar[str] = "proportional scaling"
+
+    pairs: int
+    factor: float = 1.0
+
+    def check(self) -> None:
+        positive(factor=self.factor)
+        require(self.pairs >= 0, f"pairs {self.pairs} is below zero")
+
+
+Scaling = LinearScaling | Llama3Scaling | YarnScaling | FrequencyFactors | ProportionalScaling
