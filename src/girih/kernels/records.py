@@ -40,7 +40,8 @@ def heads_of(heads: Heads) -> int:
     """Where it says how rows fall into heads."""
     if heads.prepared is None:
         norms = [
-            None if n is None or n.weight_I is None
+            None
+            if n is None or n.weight_I is None
             else n.weight_I.detach().float().contiguous() + n.offset
             for n in (heads.query_norm, heads.key_norm)
         ]

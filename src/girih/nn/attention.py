@@ -15,7 +15,7 @@ from girih.nn.registry import Place, builds, made
 from girih.nn.weight import Products, weights
 from girih.spec import Alibi, AllHeads, Causal, Chunked, Mask, OwnKeys, Rope, Sliding
 from girih.spec import Attention as AttentionNode
-from girih.state.step import Lent, Step
+from girih.state.step import Step
 
 
 @builds(AttentionNode)
@@ -31,6 +31,7 @@ class Attention(nn.Module):
         self.slopes = node.position.slopes(node.heads) if isinstance(node.position, Alibi) else None
         self.lender = place.lenders.get(place.path)
         self.lends = place.path in place.lenders.values()
+        assert self.lender or isinstance(node.keys, OwnKeys), "keys of no layer"
         shapes = node.tensors(place.dim)
         self.matrices = weights(shapes)
         for name, weight in self.matrices.items():
@@ -87,7 +88,7 @@ class Attention(nn.Module):
         append = self.append(self.with_values(made_TO), step)
         q_THD, k_KND, v_KND = dispatch.append(append, exact=self.exact)
         if self.lends:
-            step.lent[self.path] = Lent((k_KND, v_KND), append.room)
+            step.lent[self.path] = k_KND, v_KND
         call = self.call(q_THD, k_KND, v_KND, step, append)
         if step.capture is not None and step.capture.wants("attention"):
             shown(call, step, self.path)
@@ -109,15 +110,15 @@ class Attention(nn.Module):
     def append(self, qkv_TO: Tensor, step: Step) -> AppendCall:
         """What is done to queries, keys and values before they attend."""
         rotation = None if self.rope is None else step.rotations[self.rope]
-        lent = None if self.lender is None else step.lent[self.lender]
+        path, lender = self.path, self.lender
         return AppendCall(
             qkv_TO=qkv_TO,
             heads=self.heads,
             rotation=rotation,
-            room=step.room(self.path) if lent is None else lent.room,
+            room=step.room(lender or path),
             spans=step.spans,
-            remember=lambda k_TKD, v_TKD: step.remember(self.path, k=k_TKD, v=v_TKD),
-            seen=lambda: step.seen(self.path, "k", "v") if lent is None else lent.both,
+            remember=lambda k_TKD, v_TKD: step.remember(path, k=k_TKD, v=v_TKD),
+            seen=lambda: step.seen(path, "k", "v") if lender is None else step.lent[lender],
         )
 
     def call(

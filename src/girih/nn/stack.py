@@ -172,9 +172,7 @@ class Model(nn.Module):
         super().__init__()
         self.spec, self.plan = node, place.plan
         for stack in node.stacks:
-            inside = Place(
-                dim=stack.dim, path=stack.name, plan=place.plan, lenders=stack.lenders()
-            )
+            inside = Place(dim=stack.dim, path=stack.name, plan=place.plan, lenders=stack.lenders())
             self.add_module(stack.name, made(stack, inside))
 
     def forward(self, step: Step) -> Tensor:

@@ -89,7 +89,8 @@ class Attention(Node):
 
     def norms(self) -> dict[str, Tensor]:
         """The weights of the norms of heads."""
-        own, out = self.keys, {}
+        own = self.keys
+        out: dict[str, Tensor] = {}
         kinds = (("q_norm", self.heads), ("k_norm", self.kv_heads))
         for name, heads in kinds if isinstance(own, OwnKeys) else kinds[:1]:
             if isinstance(self.head_norm, AllHeads):

@@ -24,15 +24,6 @@ class Room(Protocol):
     """Whatever a kernel keeps with it between steps."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Lent:
-    """The keys and values of a layer as a step finds them, for later layers that read them too."""
-
-    both: tuple[Sequence[Tensor], Sequence[Tensor]]
-    """Keys and values, [heads, entries, width] of each sequence, the new ones too."""
-    room: Room | None
-
-
 class Storage(Protocol):
     """Where the state of several sequences is kept."""
 
@@ -84,8 +75,9 @@ class Step:
     """None: whole sequences, nothing written in place."""
     rotations: Mapping[Rope, tuple[Tensor, Tensor]] = field(default_factory=dict)
     """Cosines and sines [T, width / 2] of each rotary encoding, filled by the stack."""
-    lent: dict[str, Lent] = field(default_factory=dict)
-    """By the path of the layer that keeps them, filled as the step goes on."""
+    lent: dict[str, Sequence[Sequence[Tensor]]] = field(default_factory=dict)
+    """Keys and values as a layer found them, that later layers read too: by its path, filled as
+    the step goes on; [heads, entries, width] of each sequence, the new ones too."""
     capture: Capture | None = None
     source: Source | None = None
     """What is given with this step; later ones attend to what was kept of it."""
