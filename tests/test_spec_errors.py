@@ -132,9 +132,9 @@ def test_keys_are_shared_within_their_kind_alone():
     for other in (dict(kv_heads=3), dict(mask=Sliding(left=7)), dict(position=None)):
         with pytest.raises(SpecError, match=r"^layers\.1\.attn: no layer before it keeps keys of"):
             replace(own, layers=(layer(GQA), layer(replace(reads, **other))))
-    with pytest.raises(SpecError, match="^biases: there is no product k, v to be biased"):
+    with pytest.raises(SpecError, match=r"^biases: there is no product k, v to be biased"):
         replace(reads, biases=("q", "k", "v"))
-    with pytest.raises(SpecError, match="^biases: there is no product v to be biased"):
+    with pytest.raises(SpecError, match=r"^biases: there is no product v to be biased"):
         replace(GQA, keys=OwnKeys(joined=True), biases=("v",))
 
 
