@@ -14,6 +14,8 @@ from girih.spec import (
     Head,
     LatentAttention,
     Layer,
+    LayerInput,
+    LayerInputs,
     LayerNorm,
     Learned,
     LinearScaling,
@@ -105,6 +107,16 @@ def decoder_of(**more):
     return Model(stacks=(replace(stack, input=Tokens(vocab=VOCAB, **more)),))
 
 
+def with_inputs():
+    """Layers with an input of their own, and a number that each is scaled by."""
+    reads = Branch(name="input", mixer=LayerInput(width=7, activation="gelu_tanh"), post=NORM)
+    layers = [Layer(branches=(*one.branches, reads), scaled=True) for one in [layer()] * 2]
+    given = LayerInputs(layers=2, vocab=VOCAB + 2, width=7, norm=NORM)
+    tokens = Tokens(vocab=VOCAB, of_layers=given)
+    stack = replace(decoder().stacks[0], layers=(*layers, layer()), input=tokens)
+    return Model(stacks=(stack,))
+
+
 def bent():
     """A scaled embedding, and logits scaled, capped and biased."""
     stack = decoder().stacks[0]
@@ -168,6 +180,7 @@ SPECS = {
     "parallel": beside(None, NORM),
     "parallel-own-norms": beside(NORM, None),
     "bent-head": bent(),
+    "layer-inputs": with_inputs(),
     "sinks": decoder(replace(GQA, sinks=True)),
     "sinks-in-a-window": decoder(replace(GQA, sinks=True, mask=Sliding(left=8), biases=("q",))),
     "gated": decoder(replace(GQA, gated=True, biases=("q", "gate"), head_norm=NORM)),

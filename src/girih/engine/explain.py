@@ -36,7 +36,9 @@ def explained(module: nn.Module) -> list[dict[str, Any]]:
                 for leaf, mixer in branch.leaves(branch_name):
                     asked = calls(mixer, branch.dtype, branch.rounds, plan)
                     out += [row(where, f"{leaf}.{part}", call, exact) for part, call in asked]
-        out += [row(name, part, call, exact) for part, call in linears(stack, RESIDUAL, False)]
+        for module in (stack.of_layers, stack):
+            made = [] if module is None else linears(module, RESIDUAL, False)
+            out += [row(name, part, call, exact) for part, call in made]
     return merged(out)
 
 

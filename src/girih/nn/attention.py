@@ -44,7 +44,7 @@ class Attention(nn.Module):
         self.k_norm = None if self.lender else self.norm(node.kv_heads, place)
         self.v_norm = None
         if isinstance(node.keys, OwnKeys) and node.keys.value_norm is not None:
-            self.v_norm = made(node.keys.value_norm, replace(place, dim=node.head_dim))
+            self.v_norm = made(node.keys.value_norm, place.wide(node.head_dim))
         self.shape = Heads(
             query=node.heads,
             kept=0 if self.lender else node.kv_heads,
@@ -63,7 +63,7 @@ class Attention(nn.Module):
         together = isinstance(node.head_norm, AllHeads)
         width = node.head_dim * heads if together else node.head_dim
         own = node.head_norm.norm if isinstance(node.head_norm, AllHeads) else node.head_norm
-        return made(own, replace(place, dim=width))
+        return made(own, place.wide(width))
 
     @property
     def heads(self) -> Heads:

@@ -40,6 +40,10 @@ class Place:
         """The place of a part."""
         return replace(self, path=f"{self.path}.{name}")
 
+    def wide(self, width: int) -> "Place":
+        """The same place of what is so many features wide."""
+        return replace(self, dim=width)
+
 
 Builder = Callable[..., nn.Module]
 """Called with a node and its place."""

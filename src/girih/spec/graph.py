@@ -4,11 +4,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from girih.spec.base import Node, Tensor
+from girih.spec.inputs import LayerInput
 from girih.spec.keys import OwnKeys, SharedKeys
 from girih.spec.latent import LatentAttention
+from girih.spec.layers import Branch, Layer, Parallel
 from girih.spec.masks import Chunked, Mask, Sliding
 from girih.spec.mixers import MLP, Attention
-from girih.spec.model import Branch, Layer, Model, Parallel, Stack
+from girih.spec.model import Model, Stack
 from girih.spec.norms import AllHeads
 from girih.spec.positions import Rope
 from girih.spec.scalings import ProportionalScaling
@@ -51,6 +53,7 @@ def layer_graph(stack: Stack, first: int, last: int) -> dict[str, Any]:
     return {
         "first": first,
         "last": last,
+        "scaled": layer.scaled,
         "parameters": sum(t.numel for t in layer.tensors(stack.dim).values()),
         "branches": [one for branch in layer.branches for one in branch_graphs(branch, stack.dim)],
     }
@@ -113,6 +116,8 @@ def words(value: Node) -> str:
         return f"{form}: {value.activation}, hidden {value.hidden:,}" + (
             ", biased" if value.biased else ""
         )
+    if isinstance(value, LayerInput):
+        return f"layer input: {value.activation}, width {value.width:,}"
     return value.what
 
 

@@ -4,7 +4,6 @@ from typing import ClassVar, Literal
 
 from girih.spec.base import Flops, Node, Slot, Tensor, Work, node, positive, prefixed, require
 from girih.spec.keys import OwnKeys, SharedKeys
-from girih.spec.latent import LatentAttention
 from girih.spec.masks import Causal, Chunked, Full, Mask, Sliding
 from girih.spec.norms import AllHeads, RMSNorm
 from girih.spec.positions import Alibi, Rope
@@ -153,6 +152,3 @@ class MLP(Node):
     def flops(self, dim: int, work: Work) -> Flops:
         """The matrix products of one forward pass."""
         return Flops(2 * dim * self.hidden * (3 if self.gated else 2) * work.tokens)
-
-
-Mixer = Attention | LatentAttention | MLP

@@ -75,6 +75,8 @@ class Step:
     """None: whole sequences, nothing written in place."""
     rotations: Mapping[Rope, tuple[Tensor, Tensor]] = field(default_factory=dict)
     """Cosines and sines [T, width / 2] of each rotary encoding, filled by the stack."""
+    inputs: Mapping[str, Tensor] = field(default_factory=dict)
+    """[T, width] for each layer with an input of its own, by the path of its reader, likewise."""
     lent: dict[str, Sequence[Sequence[Tensor]]] = field(default_factory=dict)
     """Keys and values as a layer found them, that later layers read too: by its path, filled as
     the step goes on; [heads, entries, width] of each sequence, the new ones too."""
