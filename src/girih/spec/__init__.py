@@ -27,9 +27,9 @@ from girih.spec.scalings import (
 
 __all__ = [
     "FORMATS", "MLP", "Alibi", "AllHeads", "Attention", "Branch", "Causal", "Chunked", "Cost",
-    "Flops", "Format", "FrequencyFactors", "Full", "Head", "LatentAttention", "Layer",
-    "LayerInput", "LayerInputs", "LayerNorm", "Learned", "LinearScaling", "Llama3Scaling", "Mask",
-    "Mixer", "Model", "Node", "Norm", "OwnKeys", "Parallel", "ProportionalScaling", "RMSNorm", "Rope",
+    "Flops", "Format", "FrequencyFactors", "Full", "Head", "LatentAttention", "Layer", "LayerInput",
+    "LayerInputs", "LayerNorm", "Learned", "LinearScaling", "Llama3Scaling", "Mask", "Mixer",
+    "Model", "Node", "Norm", "OwnKeys", "Parallel", "ProportionalScaling", "RMSNorm", "Rope",
     "Scaling", "SharedKeys", "Sliding", "Slot", "SpecError", "Stack", "Tensor", "Tokens", "Work",
     "YarnScaling", "cost", "draw", "format_of", "from_json", "graph", "to_json",
 ]  # fmt: skip
