@@ -1,6 +1,6 @@
 """Layers of branches with an input and a head. T tokens, M model, R wanted rows, V vocabulary."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import torch
@@ -121,12 +121,15 @@ class Stack(nn.Module):
 
     def forward(self, step: Step) -> Tensor:
         """Logits [R, V] in float32, or the normed hidden states [R, M] without a head."""
-        step = replace(step, rotations=self.rotations(step.positions))
+        turned = self.rotations(step.positions, step.counts, step.horizons)
+        step = replace(step, rotations=turned)
         return self.through(self.start(step), step)
 
-    def rotations(self, positions_T: Tensor) -> dict[Rope, tuple[Tensor, Tensor]]:
+    def rotations(
+        self, positions_T: Tensor, counts: Sequence[int], horizons: Sequence[int]
+    ) -> dict[Rope, tuple[Tensor, Tensor]]:
         """Cosines and sines of each rotary encoding at these positions."""
-        return {rope: rotation(rope, positions_T) for rope in self.ropes}
+        return {rope: rotation(rope, positions_T, counts, horizons) for rope in self.ropes}
 
     def start(self, step: Step) -> Tensor:
         """The embedded tokens [T, M]."""

@@ -14,9 +14,11 @@ from girih.spec.model import Branch, Head, Layer, Model, Parallel, Stack, Tokens
 from girih.spec.norms import AllHeads, LayerNorm, Norm, RMSNorm
 from girih.spec.positions import Alibi, Learned, Rope
 from girih.spec.scalings import (
+    DynamicScaling,
     FrequencyFactors,
     LinearScaling,
     Llama3Scaling,
+    LongScaling,
     ProportionalScaling,
     Scaling,
     YarnScaling,
@@ -24,9 +26,9 @@ from girih.spec.scalings import (
 
 __all__ = [
     "FORMATS", "MLP", "Alibi", "AllHeads", "Attention", "Branch", "Causal", "Chunked", "Cost",
-    "Flops", "Format", "FrequencyFactors", "Full", "Head", "LatentAttention", "Layer",
-    "LayerNorm", "Learned", "LinearScaling", "Llama3Scaling", "Mask", "Mixer", "Model", "Node",
-    "Norm", "Parallel", "ProportionalScaling", "RMSNorm", "Rope", "Scaling", "Sliding", "Slot",
-    "SpecError", "Stack", "Tensor", "Tokens", "Work", "YarnScaling", "cost", "draw", "format_of",
-    "from_json", "graph", "to_json",
+    "DynamicScaling", "Flops", "Format", "FrequencyFactors", "Full", "Head", "LatentAttention",
+    "Layer", "LayerNorm", "Learned", "LinearScaling", "Llama3Scaling", "LongScaling", "Mask",
+    "Mixer", "Model", "Node", "Norm", "Parallel", "ProportionalScaling", "RMSNorm", "Rope",
+    "Scaling", "Sliding", "Slot", "SpecError", "Stack", "Tensor", "Tokens", "Work", "YarnScaling",
+    "cost", "draw", "format_of", "from_json", "graph", "to_json",
 ]  # fmt: skip
