@@ -7,15 +7,17 @@ by a hundred times, or the row would not notice the mistake.
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from configs import DEEPSEEK, LLAMA3, NEOX, SIZE, YARN
+from configs import DEEPSEEK, LLAMA3, LONGROPE, NEOX, SIZE, YARN
 from girih.spec import (
     MLP,
     Attention,
     Branch,
     Causal,
+    DynamicScaling,
     Head,
     LatentAttention,
     LayerNorm,
+    LongScaling,
     Rope,
     Sliding,
     Tokens,
@@ -72,6 +74,22 @@ ROWS = {
             "bounds rounded": Mutant(spec=on(YarnScaling, whole=True)),
             "temperature of the factor": Mutant(spec=on(YarnScaling, temperature=1.1386)),
         },
+    ),
+    "llama-dynamic": Row(
+        "llama",
+        SIZE
+        | dict(max_position_embeddings=16)
+        | dict(rope_parameters=dict(rope_type="dynamic", factor=4.0, rope_theta=300.0)),
+        {
+            "scaling left out": Mutant(spec=on(Rope, scaling=None)),
+            "factor": Mutant(spec=on(DynamicScaling, factor=3.0)),
+            "original context": Mutant(spec=on(DynamicScaling, original_context=15)),
+        },
+    ),
+    "llama-dynamic-short": Row(
+        "llama",
+        SIZE | dict(rope_parameters=dict(rope_type="dynamic", factor=4.0, rope_theta=300.0)),
+        {"stretched before": Mutant(spec=on(DynamicScaling, original_context=16))},
     ),
     "llama-biases": Row(
         "llama",
@@ -173,6 +191,27 @@ ROWS = {
         WINDOW
         | COMMON
         | {"all of a head rotated": Mutant(spec=on(Rope, width=8))},
+    ),
+    "phi3-long": Row(
+        "phi3",
+        SIZE
+        | dict(original_max_position_embeddings=16)
+        | dict(rope_parameters=LONGROPE | dict(rope_theta=300.0)),
+        {
+            "short factors": Mutant(spec=on(LongScaling, long=lambda kept: kept.short)),
+            "no temperature": Mutant(spec=on(LongScaling, temperature=1.0)),
+            "scaling left out": Mutant(spec=on(Rope, scaling=None)),
+        },
+    ),
+    "phi3-short": Row(
+        "phi3",
+        SIZE
+        | dict(original_max_position_embeddings=64, max_position_embeddings=256)
+        | dict(rope_parameters=LONGROPE | dict(rope_theta=300.0, attention_factor=1.4)),
+        {
+            "long factors": Mutant(spec=on(LongScaling, short=lambda kept: kept.long)),
+            "temperature of the factor": Mutant(spec=on(LongScaling, temperature=1.1547)),
+        },
     ),
     "bloom": Row(
         "bloom",

@@ -9,6 +9,7 @@ from girih.spec import (
     Attention,
     Branch,
     Chunked,
+    DynamicScaling,
     FrequencyFactors,
     Full,
     Head,
@@ -20,6 +21,7 @@ from girih.spec import (
     Learned,
     LinearScaling,
     Llama3Scaling,
+    LongScaling,
     Model,
     OwnKeys,
     Parallel,
@@ -67,6 +69,12 @@ def decoder(attention=GQA, mlp=GATED, norm=NORM, position=None, tied=False, laye
 def scaled(scaling):
     """Grouped attention whose rotary frequencies are scaled."""
     return replace(GQA, position=Rope(width=8, theta=100.0, scaling=scaling))
+
+
+def longrope(context):
+    """Factors for texts up to a context and others for longer ones."""
+    short, long = (1.0, 1.5, 2.0, 3.0), (1.0, 2.0, 5.0, 8.0)
+    return LongScaling(short=short, long=long, original_context=context, temperature=1.2)
 
 
 def mixed():
@@ -144,6 +152,9 @@ SPECS = {
     ),
     "factor-rope": decoder(scaled(FrequencyFactors(factors=(1.0, 1.5, 2.0, 8.0)))),
     "proportional-rope": decoder(scaled(ProportionalScaling(pairs=1, factor=2.0))),
+    "dynamic-rope": decoder(scaled(DynamicScaling(factor=3.0, original_context=16))),
+    "longrope": decoder(scaled(longrope(16))),
+    "longrope-short": decoder(scaled(longrope(64))),
     "head-norm": decoder(replace(GQA, head_norm=RMSNorm(eps=1e-3))),
     "biases": decoder(replace(GQA, biases=("q", "k", "v", "o")), replace(GATED, biased=True)),
     "q-bias": decoder(replace(GQA, biases=("q",))),

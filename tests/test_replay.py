@@ -13,7 +13,7 @@ from girih.kernels import pytorch, reference
 from girih.kernels.calls import AppendCall, AttentionCall, Heads, Norm
 from girih.nn.build import allocate, build, canonical, fill
 from girih.plan import Plan
-from girih.spec import MLP, Attention, LayerNorm, Rope, SharedKeys
+from girih.spec import MLP, Attention, DynamicScaling, LayerNorm, Rope, SharedKeys
 from girih.spec import Model as Spec
 from girih.state.dense import DenseRoom, DenseState
 from girih.state.step import step_of
@@ -31,8 +31,12 @@ def widened(spec):
 
 
 GATED = MLP(hidden=64, activation="silu")
+DYNAMIC = DynamicScaling(factor=2.0, original_context=12)
 CASES = {
     "gated": widened(decoder(WIDE, GATED)),
+    "dynamic": widened(
+        decoder(replace(WIDE, position=replace(WIDE.position, scaling=DYNAMIC)), GATED)
+    ),
     "head norms": widened(decoder(replace(WIDE, head_norm=NORM), GATED)),
     "plain mlp, layer norm": widened(
         decoder(
@@ -60,6 +64,8 @@ def model_of(spec):
 def started(model, capacity=40):
     """A state of three sequences of different lengths."""
     state = model.state(4, capacity)
+    for row, horizon in enumerate((capacity, 7, 13, 30)):
+        state.expect(row, horizon)
     step = step_of([tiny.randoms(3), tiny.randoms(9, 1), [4]], state=state, rows=[2, 0, 3])
     with torch.inference_mode():
         model.module(step)

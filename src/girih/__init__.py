@@ -24,10 +24,10 @@ _WHERE = {
 }
 
 _NODES = (
-    "MLP Alibi AllHeads Attention Branch Causal Chunked FrequencyFactors Full Head "
+    "MLP Alibi AllHeads Attention Branch Causal Chunked DynamicScaling FrequencyFactors Full Head "
     "LatentAttention Layer LayerInput LayerInputs LayerNorm Learned LinearScaling Llama3Scaling "
-    "OwnKeys Parallel ProportionalScaling RMSNorm Rope SharedKeys Sliding Stack Tokens "
-    "YarnScaling"
+    "LongScaling OwnKeys Parallel ProportionalScaling RMSNorm Rope SharedKeys Sliding Stack "
+    "Tokens YarnScaling"
 )
 _WHERE |= dict.fromkeys(_NODES.split(), "girih.spec")
 

@@ -87,7 +87,8 @@ class Replay:
         done = starts[0] - self.from_B[0] if self.from_B else AHEAD
         if not 0 <= done < AHEAD or starts != [first + done for first in self.from_B]:
             places_BA = self.step.positions[:, None] + torch.arange(AHEAD, device=self.device)
-            made = self.stack.rotations(places_BA.flatten())
+            counts, horizons = [AHEAD] * len(starts), self.step.horizons
+            made = self.stack.rotations(places_BA.flatten(), counts, horizons)
             self.ahead = {
                 rope: [part.unflatten(0, (-1, AHEAD)) for part in parts]
                 for rope, parts in made.items()

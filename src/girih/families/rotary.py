@@ -6,9 +6,11 @@ from dataclasses import dataclass
 
 from girih.families.config import Config, plain
 from girih.spec import (
+    DynamicScaling,
     FrequencyFactors,
     LinearScaling,
     Llama3Scaling,
+    LongScaling,
     ProportionalScaling,
     Rope,
     Scaling,
@@ -18,6 +20,8 @@ from girih.spec import (
 
 FULL, SLIDING = "full_attention", "sliding_attention"
 """The words of `layer_types`."""
+STRETCHED = ("yarn", "longrope", "su")
+"""The scalings that start from a context of training, smaller than the model's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +33,16 @@ class Given:
     share: float
     """The part of a head that is rotated."""
     context: int | None
+    trained: int | None = None
+    """The context of training (`original_max_position_embeddings`), where the config itself has it.
+
+    It goes before that of the scaling, as Phi-3's does.
+    """
+
+    def original(self, part: Config) -> int:
+        """The context that a scaling starts from."""
+        own = part.integer("original_max_position_embeddings", self.trained or self.context or 0)
+        return int(self.trained or own)
 
 
 def rope(config: Config, width: int, theta: float = 10000.0, share: float = 1.0) -> Rope:
@@ -39,13 +53,15 @@ def rope(config: Config, width: int, theta: float = 10000.0, share: float = 1.0)
     """
     base = float(config.number("rope_theta", config.number("rotary_emb_base", theta)))
     share = config.number("partial_rotary_factor", config.number("rotary_pct", share))
-    scaling = config.part("rope_scaling")
     joined = config.part("rope_parameters")
     if joined is not None:
         base = float(joined.number("rope_theta", base))
         share = joined.number("partial_rotary_factor", share)
-    given = Given(width, share, config.integer("max_position_embeddings", None))
-    kinds = [rope_scaling(part, given) for part in (scaling, joined) if part is not None]
+    trained = None
+    if any(kind_of(part) in STRETCHED for part in scalings(config)):
+        trained = config.integer("original_max_position_embeddings", None)
+    given = Given(width, share, config.integer("max_position_embeddings", None), trained)
+    kinds = [rope_scaling(part, given) for part in scalings(config)]
     if len(kinds) == 2 and kinds[0] != kinds[1]:
         raise SpecError("rope_scaling and rope_parameters contradict each other")
     return turned(given, base, kinds[-1] if kinds else None)
@@ -82,12 +98,30 @@ def turned(given: Given, theta: float, scaling: Scaling | None) -> Rope:
     return Rope(width=width, theta=theta, scaling=scaling)
 
 
+def scalings(config: Config) -> list[Config]:
+    """The objects that describe the scaling of all layers."""
+    found = (config.part("rope_scaling"), config.part("rope_parameters"))
+    return [part for part in found if part is not None]
+
+
+def kind_of(part: Config) -> object:
+    """The `rope_type` (formerly `type`) of an object; raises SpecError where the two differ."""
+    spelled = [part.get(key) for key in ("rope_type", "type") if part.get(key, None) is not None]
+    if any(word != spelled[0] for word in spelled):
+        raise SpecError(f"{part.path}: rope_type and type contradict each other")
+    return spelled[0] if spelled else "default"
+
+
+def longest(config: Config) -> int | None:
+    """The most tokens of a sequence: dynamic scaling goes beyond `max_position_embeddings`."""
+    context = config.integer("max_position_embeddings", None)
+    factors = [p.number("factor") for p in scalings(config) if kind_of(p) == "dynamic"]
+    return context if context is None else int(context * max([1, *factors]))
+
+
 def rope_scaling(part: Config, given: Given) -> Scaling | None:
     """The scaling that an object with `rope_type` (formerly `type`) describes."""
-    spelled = [part.get(key) for key in ("rope_type", "type") if part.get(key, None) is not None]
-    kind = spelled[0] if spelled else "default"
-    if any(word != kind for word in spelled):
-        raise SpecError(f"{part.path}: rope_type and type contradict each other")
+    kind = kind_of(part)
     if kind == "default":
         return None
     if not isinstance(kind, str) or kind not in READERS:
@@ -105,8 +139,7 @@ def linear(part: Config, given: Given) -> LinearScaling:
 
 def factors(part: Config, given: Given) -> FrequencyFactors:
     """A factor for each frequency, as GGUF files have it; no config of others does."""
-    found = part.get("factors")
-    return FrequencyFactors(factors=tuple(found) if isinstance(found, list) else found)
+    return FrequencyFactors(factors=numbers(part, "factors"))
 
 
 def llama3(part: Config, given: Given) -> Llama3Scaling:
@@ -128,12 +161,41 @@ def yarn(part: Config, given: Given) -> YarnScaling:
     temperature = part.number("attention_factor", default or magnitude(factor, 1.0))
     return YarnScaling(
         factor=factor,
-        original_context=part.integer("original_max_position_embeddings", given.context or 0),
+        original_context=given.original(part),
         beta_fast=part.number("beta_fast", 32),
         beta_slow=part.number("beta_slow", 1),
         temperature=temperature,
         whole=part.flag("truncate", True),
     )
+
+
+def dynamic(part: Config, given: Given) -> DynamicScaling:
+    """Dynamic NTK, from the context of the config on."""
+    if given.context is None:
+        raise SpecError(f"{part.path}: dynamic scaling needs max_position_embeddings")
+    return DynamicScaling(factor=part.number("factor"), original_context=given.context)
+
+
+def longrope(part: Config, given: Given) -> LongScaling:
+    """LongRoPE; its temperature is written out or follows from how far the context is stretched."""
+    original = given.original(part)
+    stretch = (given.context or original) / max(original, 1)
+    stretch = part.number("factor", stretch)
+    default = 1.0
+    if stretch > 1 and original > 1:
+        default = math.sqrt(1 + math.log(stretch) / math.log(original))
+    return LongScaling(
+        short=numbers(part, "short_factor"),
+        long=numbers(part, "long_factor"),
+        original_context=original,
+        temperature=part.number("attention_factor", default),
+    )
+
+
+def numbers(part: Config, key: str) -> tuple[float, ...]:
+    """A list of numbers as a spec wants it."""
+    found = part.get(key)
+    return tuple(found) if isinstance(found, list) else found
 
 
 def proportional(part: Config, given: Given) -> ProportionalScaling:
@@ -149,11 +211,9 @@ def magnitude(factor: float, share: float) -> float:
 
 def stretched(config: Config) -> float:
     """What DeepSeek's queries and keys grow by besides: that of `mscale_all_dim`, of every rope."""
-    parts = (config.part("rope_scaling"), config.part("rope_parameters"))
-    for part in (one for one in parts if one is not None):
+    for part in scalings(config):
         share = part.number("mscale_all_dim", 0)
-        kinds = (part.get("rope_type", None), part.get("type", None))
-        if share and any(kind not in (None, "default") for kind in kinds):
+        if share and kind_of(part) != "default":
             return magnitude(part.number("factor"), share)
     return 1.0
 
@@ -162,6 +222,9 @@ READERS: dict[str, Callable[[Config, Given], Scaling]] = {
     "linear": linear,
     "llama3": llama3,
     "yarn": yarn,
+    "dynamic": dynamic,
+    "longrope": longrope,
+    "su": longrope,
     "proportional": proportional,
     "factors": factors,
 }

@@ -1,6 +1,6 @@
 """Layers of branches with an input and a head. T tokens, M model, R wanted rows, V vocabulary."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import torch
@@ -133,7 +133,7 @@ class Stack(nn.Module):
 
     def filled(self, step: Step, x_TM: Tensor) -> Step:
         """The step with what its layers read besides the stream."""
-        turned = self.rotations(step.positions)
+        turned = self.rotations(step.positions, step.counts, step.horizons)
         return replace(step, rotations=turned, inputs=self.inputs(step, x_TM))
 
     def inputs(self, step: Step, x_TM: Tensor) -> dict[str, Tensor]:
@@ -142,9 +142,11 @@ class Stack(nn.Module):
             return {}
         return dict(zip(self.readers, self.of_layers(step.tokens, x_TM).unbind(1), strict=True))
 
-    def rotations(self, positions_T: Tensor) -> dict[Rope, tuple[Tensor, Tensor]]:
+    def rotations(
+        self, positions_T: Tensor, counts: Sequence[int], horizons: Sequence[int]
+    ) -> dict[Rope, tuple[Tensor, Tensor]]:
         """Cosines and sines of each rotary encoding at these positions."""
-        return {rope: rotation(rope, positions_T) for rope in self.ropes}
+        return {rope: rotation(rope, positions_T, counts, horizons) for rope in self.ropes}
 
     def start(self, step: Step) -> Tensor:
         """The embedded tokens [T, M]."""

@@ -17,9 +17,11 @@ from girih.spec.model import Head, Model, Stack, Tokens
 from girih.spec.norms import AllHeads, LayerNorm, Norm, RMSNorm
 from girih.spec.positions import Alibi, Learned, Rope
 from girih.spec.scalings import (
+    DynamicScaling,
     FrequencyFactors,
     LinearScaling,
     Llama3Scaling,
+    LongScaling,
     ProportionalScaling,
     Scaling,
     YarnScaling,
@@ -27,9 +29,10 @@ from girih.spec.scalings import (
 
 __all__ = [
     "FORMATS", "MLP", "Alibi", "AllHeads", "Attention", "Branch", "Causal", "Chunked", "Cost",
-    "Flops", "Format", "FrequencyFactors", "Full", "Head", "LatentAttention", "Layer", "LayerInput",
-    "LayerInputs", "LayerNorm", "Learned", "LinearScaling", "Llama3Scaling", "Mask", "Mixer",
-    "Model", "Node", "Norm", "OwnKeys", "Parallel", "ProportionalScaling", "RMSNorm", "Rope",
-    "Scaling", "SharedKeys", "Sliding", "Slot", "SpecError", "Stack", "Tensor", "Tokens", "Work",
-    "YarnScaling", "cost", "draw", "format_of", "from_json", "graph", "to_json",
+    "DynamicScaling", "Flops", "Format", "FrequencyFactors", "Full", "Head", "LatentAttention",
+    "Layer", "LayerInput", "LayerInputs", "LayerNorm", "Learned", "LinearScaling", "Llama3Scaling",
+    "LongScaling", "Mask", "Mixer", "Model", "Node", "Norm", "OwnKeys", "Parallel",
+    "ProportionalScaling", "RMSNorm", "Rope", "Scaling", "SharedKeys", "Sliding", "Slot",
+    "SpecError", "Stack", "Tensor", "Tokens", "Work", "YarnScaling", "cost", "draw", "format_of",
+    "from_json", "graph", "to_json",
 ]  # fmt: skip

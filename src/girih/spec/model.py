@@ -9,7 +9,7 @@ from girih.spec.keys import OwnKeys, SharedKeys
 from girih.spec.layers import Branch, Layer, named
 from girih.spec.mixers import Attention
 from girih.spec.norms import LayerNorm, RMSNorm
-from girih.spec.positions import Learned
+from girih.spec.positions import Learned, Rope
 
 MAX_LAYERS = 10_000
 """More layers than any model has; keeps a hostile spec from filling the memory."""
@@ -180,6 +180,16 @@ class Model(Node):
     def flops(self, work: Work) -> Flops:
         """The matrix products of one forward pass."""
         return sum((stack.flops(work) for stack in self.stacks), Flops())
+
+    def rotations(self, horizon: int) -> tuple[Rope, ...]:
+        """How a sequence that will come to so many tokens is rotated.
+
+        Keys may be used again where it is the same for both.
+        """
+        branches = (branch for stack in self.stacks for _, branch in stack.leaves())
+        found = (getattr(branch.mixer, "position", None) for branch in branches)
+        ropes = dict.fromkeys(one for one in found if isinstance(one, Rope))
+        return tuple(rope.at(horizon) for rope in ropes)
 
     @property
     def context(self) -> int | None:

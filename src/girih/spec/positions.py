@@ -1,9 +1,16 @@
 """How a model knows the place of a token."""
 
+from dataclasses import replace
 from typing import ClassVar, Literal
 
 from girih.spec.base import Node, node, positive, require
-from girih.spec.scalings import FrequencyFactors, ProportionalScaling, Scaling
+from girih.spec.scalings import (
+    DynamicScaling,
+    FrequencyFactors,
+    LongScaling,
+    ProportionalScaling,
+    Scaling,
+)
 
 
 @node
@@ -24,17 +31,37 @@ class Rope(Node):
     def check(self) -> None:
         positive(width=self.width, theta=self.theta)
         require(self.width % 2 == 0, f"width {self.width} is odd: rotary features come in pairs")
-        if isinstance(self.scaling, FrequencyFactors):
-            count = len(self.scaling.factors)
+        kept, pairs = self.scaling, self.width // 2
+        lists = (
+            {"frequency": kept.factors}
+            if isinstance(kept, FrequencyFactors)
+            else {"short": kept.short, "long": kept.long}
+            if isinstance(kept, LongScaling)
+            else {}
+        )
+        for name, factors in lists.items():
             require(
-                count == self.width // 2,
-                f"{count} frequency factors for {self.width // 2} pairs of features",
+                len(factors) == pairs,
+                f"{len(factors)} {name} factors for {pairs} pairs of features",
             )
-        if isinstance(self.scaling, ProportionalScaling):
-            require(
-                self.scaling.pairs <= self.width // 2,
-                f"{self.scaling.pairs} turning pairs of {self.width // 2} pairs of features",
-            )
+        if isinstance(kept, DynamicScaling):
+            require(pairs > 1, f"width {self.width} is one pair, whose wave no base makes longer")
+        if isinstance(kept, ProportionalScaling):
+            require(kept.pairs <= pairs, f"{kept.pairs} turning pairs of {pairs} pairs of features")
+
+    def at(self, horizon: int) -> "Rope":
+        """The encoding as it is in a text that will come to so many tokens, whatever its length.
+
+        Only dynamic and longrope scaling depend on it; keys of the one encoding are of no use to
+        queries of another.
+        """
+        kept = self.scaling
+        if isinstance(kept, LongScaling):
+            return replace(self, scaling=kept.factors(horizon))
+        if isinstance(kept, DynamicScaling):
+            grown = kept.stretch(horizon) ** (self.width / (self.width - 2))
+            return replace(self, theta=self.theta * grown, scaling=None)
+        return self
 
 
 @node

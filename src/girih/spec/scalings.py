@@ -96,4 +96,63 @@ class ProportionalScaling(Node):
         require(self.pairs >= 0, f"pairs {self.pairs} is below zero")
 
 
-Scaling = LinearScaling | Llama3Scaling | YarnScaling | FrequencyFactors | ProportionalScaling
+@node
+class DynamicScaling(Node):
+    """A base that grows with the length of a text, beyond the original context (dynamic NTK).
+
+    Source: bloc97 and emozilla, reddit.com/r/LocalLLaMA, 2023; compared in YaRN, appendix B.
+    """
+
+    what: ClassVar[str] = "dynamic scaling"
+
+    factor: float
+    original_context: int
+
+    def check(self) -> None:
+        positive(factor=self.factor, original_context=self.original_context)
+        require(self.factor <= MOST_FACTOR, f"factor {self.factor} is above {MOST_FACTOR:,}")
+
+    def stretch(self, horizon: int) -> float:
+        """How much longer the slowest wave is in a text that will come to so many tokens."""
+        beyond = max(horizon, self.original_context) / self.original_context - 1
+        return 1 + self.factor * beyond
+
+
+@node
+class LongScaling(Node):
+    """Each frequency divided by a factor of its own, others in texts beyond the original context.
+
+    Queries and keys are multiplied by `temperature` in both (LongRoPE, Ding et al., arXiv
+    2402.13753; Phi-3).
+    """
+
+    what: ClassVar[str] = "longrope scaling"
+
+    short: tuple[float, ...]
+    long: tuple[float, ...]
+    original_context: int
+    temperature: float = 1.0
+
+    def check(self) -> None:
+        positive(original_context=self.original_context, temperature=self.temperature)
+        for name, factors in (("short", self.short), ("long", self.long)):
+            require(bool(factors), f"{name} is empty")
+            require(min(factors) > 0, f"{name}: {min(factors)} is not above zero")
+
+    def factors(self, horizon: int) -> FrequencyFactors:
+        """The factors of a text that will come to so many tokens."""
+        beyond = horizon > self.original_context
+        return FrequencyFactors(factors=self.long if beyond else self.short)
+
+
+MOST_FACTOR = 1_000_000
+"""No model is stretched so much; beyond, the base of a long text might be no number."""
+Scaling = (
+    LinearScaling
+    | Llama3Scaling
+    | YarnScaling
+    | FrequencyFactors
+    | ProportionalScaling
+    | DynamicScaling
+    | LongScaling
+)

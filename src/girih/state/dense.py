@@ -90,6 +90,8 @@ class DenseState:
         """Tokens of each sequence that windows have seen, those that were taken back too."""
         self.given = [0] * sequences
         """Entries of the source of each sequence."""
+        self.horizons: list[int | None] = [None] * sequences
+        """The most tokens that each sequence will come to, where somebody says so."""
         self.marks: list[list[Mark]] = [[] for _ in range(sequences)]
         self.blocks: dict[tuple[str, str], Tensor] = {}
         self.windows: dict[tuple[str, str], int] = {}
@@ -113,6 +115,15 @@ class DenseState:
     def positions(self, sequence: int) -> int:
         """How many tokens a sequence has behind it."""
         return self.lengths[sequence]
+
+    def expect(self, sequence: int, tokens: int) -> None:
+        """Say how many tokens a sequence will come to at the most, for what depends on it."""
+        self.horizons[sequence] = tokens
+
+    def horizon(self, sequence: int) -> int:
+        """The most tokens that a sequence will come to: the capacity, where nobody says so."""
+        stated = self.horizons[sequence]
+        return self.capacity if stated is None else stated
 
     def remember(
         self, path: str, values: Mapping[str, Tensor], step: Step
@@ -252,6 +263,7 @@ class DenseState:
             block[target, :, :used] = block[source, :, :used]
         self.evict(target)
         self.lengths[target], self.written[target], self.given[target] = length, written, given
+        self.horizons[target] = self.horizons[source]
 
     def used(self, key: tuple[str, str], sequence: int) -> int:
         """Places of a slot that a sequence may have written."""
@@ -262,6 +274,7 @@ class DenseState:
     def evict(self, sequence: int) -> None:
         """Forget a sequence; its row is free for another."""
         self.lengths[sequence] = self.written[sequence] = self.given[sequence] = 0
+        self.horizons[sequence] = None
         self.marks[sequence] = []
 
     def grown(self, capacity: int) -> "DenseState":
@@ -280,6 +293,11 @@ class DenseState:
         made.lengths, made.written = list(self.lengths), list(self.written)
         made.given = list(self.given)
         made.marks = [list(kept) for kept in self.marks]
+        # A sequence that has begun stays what it was begun as.
+        made.horizons = [
+            self.horizon(row) if length else self.horizons[row]
+            for row, length in enumerate(self.lengths)
+        ]
         for key, block in self.blocks.items():
             # A window is as long as before, or its end has not been reached yet.
             used = max(self.used(key, row) for row in range(len(self.lengths)))

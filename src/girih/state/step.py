@@ -41,6 +41,9 @@ class Storage(Protocol):
     def positions(self, sequence: int) -> int:
         """How many tokens a sequence has behind it."""
 
+    def horizon(self, sequence: int) -> int:
+        """The most tokens that a sequence will come to."""
+
     def room(self, path: str, step: "Step") -> Room | None:
         """Where the keys and values of a layer lie, with room for this step; None if nowhere."""
 
@@ -69,6 +72,8 @@ class Step:
     """The row of the state in which each sequence is kept."""
     spans: Tensor
     """[sequences, 3]: row of the state, tokens before this step, new tokens."""
+    horizons: tuple[int, ...]
+    """The most tokens that each sequence will come to: some rotary encodings depend on it."""
     rows: Tensor | None = None
     """[R] packed rows that want logits; None: all."""
     state: Storage | None = None
@@ -159,6 +164,7 @@ def step_of(
         counts=counts,
         sequences=kept,
         spans=torch.tensor(triples, dtype=torch.long, device=device),
+        horizons=tuple(state.horizon(row) for row in kept) if state else counts,
         rows=last.to(device) if last is not None else None,
         state=state,
         capture=capture,
