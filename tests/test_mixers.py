@@ -52,8 +52,9 @@ def mixed(node, weights, x_TM):
     """What our mixer gives."""
     mixer = build.made(node, Place(dim=DIM, path="attn", plan=Plan(mode="exact")))
     mixer.load_state_dict(weights)
-    rotations = {node.position: rotation(node.position, torch.arange(len(x_TM)))}
-    return mixer(Rows(x_TM, None), replace(step_of([[0] * len(x_TM)]), rotations=rotations))
+    count = len(x_TM)
+    rotations = {node.position: rotation(node.position, torch.arange(count), (count,), (count,))}
+    return mixer(Rows(x_TM, None), replace(step_of([[0] * count]), rotations=rotations))
 
 
 BIASES = ("q", "k", "v", "o")
