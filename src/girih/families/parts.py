@@ -1,6 +1,7 @@
 """Readers of what a model is made of, and the ways to put a layer together."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from girih.families.config import Config
@@ -14,12 +15,14 @@ from girih.spec import (
     Head,
     LatentAttention,
     Layer,
+    LayerInput,
     LayerInputs,
     Learned,
     Model,
     Norm,
     Parallel,
     RMSNorm,
+    SharedKeys,
     SpecError,
     Stack,
     Tokens,
@@ -48,9 +51,11 @@ def sizes(config: Config) -> dict[str, Any]:
     }
 
 
-def biases(config: Config, key: str = "attention_bias", default: bool = False) -> tuple[str, ...]:
-    """Those of every product of attention, or none."""
-    return ("q", "k", "v", "o") if config.flag(key, default) else ()
+def biases(
+    config: Config, key: str = "attention_bias", default: bool = False, of: str = "qkvo"
+) -> tuple[Any, ...]:
+    """Those of these products of attention, or none."""
+    return tuple(of) if config.flag(key, default) else ()
 
 
 def feed_forward(
@@ -115,6 +120,39 @@ def beside(mixer: Attend, mlp: MLP, norm: Norm, own: bool = False) -> Layer:
     parts = (Branch(name="attn", pre=pre, mixer=mixer), Branch(name="mlp", pre=pre, mixer=mlp))
     block = Parallel(parts=parts)
     return Layer(branches=(Branch(name="block", pre=None if own else norm, mixer=block),))
+
+
+def with_input(width: int, wide: int) -> Callable[[Attend, MLP, Norm], Layer]:
+    """A sandwiched layer with an input of its own, if `width` is above zero, and scaled.
+
+    The MLP of a layer that reads another's keys is so many times as `wide`.
+    """
+
+    def layer(mixer: Attend, mlp: MLP, norm: Norm) -> Layer:
+        reads = isinstance(mixer, Attention) and isinstance(mixer.keys, SharedKeys)
+        own = replace(mlp, hidden=mlp.hidden * wide) if reads else mlp
+        branches = sandwiched(mixer, own, norm).branches
+        given = LayerInput(width=width, activation=mlp.activation) if width else None
+        more = () if given is None else (Branch(name="input", mixer=given, post=norm),)
+        return Layer(branches=(*branches, *more), scaled=True)
+
+    return layer
+
+
+def layer_heads(config: Config, index: int, far: bool, few: bool) -> tuple[int, int]:
+    """Width and number of the key heads of a layer.
+
+    Those that see all, the `far` ones, have others, and perhaps `few`. The reference library writes
+    an object for each layer that differs.
+    """
+    width, count = config.integer("head_dim"), config.integer("num_key_value_heads")
+    far_width = config.integer("global_head_dim", 512)
+    far_count = config.integer("num_global_key_value_heads", None)
+    each = config.part("per_layer_config")
+    if each is not None:
+        own = each.part(str(index)) or Config({})
+        return own.integer("head_dim", width), own.integer("num_key_value_heads", count)
+    return far_width if far else width, far_count if far_count and few else count
 
 
 def decoder(

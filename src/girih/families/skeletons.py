@@ -97,6 +97,14 @@ def score_scale(config: Config) -> float:
     return float(value**-0.5)
 
 
+def no_experts(config: Config, key: str, *others: str) -> None:
+    """Take keys about experts; raise SpecError where the first says that there are some."""
+    if config.flag(key, False):
+        raise SpecError("the layers have experts, which are not supported yet")
+    for other in others:
+        config.get(other, None)
+
+
 EXPERTS = (
     *("moe_intermediate_size", "n_shared_experts", "n_routed_experts", "routed_scaling_factor"),
     *("n_group", "topk_group", "num_experts_per_tok", "norm_topk_prob", "output_router_logits"),
