@@ -10,6 +10,7 @@ from girih.kernels.calls import AppendCall, AttentionCall, LinearCall, Rows
 from girih.kernels.dispatch import choose, label
 from girih.kernels.packed import Packed
 from girih.nn.attention import Attention
+from girih.nn.cross import CrossAttention
 from girih.nn.latent import LatentAttention
 from girih.nn.stack import RESIDUAL, Branch, Stack
 from girih.nn.weight import Products
@@ -81,6 +82,13 @@ def calls(mixer: nn.Module, dtype: torch.dtype, rounds: bool, plan: Plan) -> lis
     attends: list[Call] = []
     if isinstance(mixer, (Attention, LatentAttention)):
         attends = attending(mixer, dtype, getattr(torch, plan.compute))
+    if isinstance(mixer, CrossAttention):
+        node, device = mixer.node, next(iter(mixer.into.matrices.weights)).device
+        sizes = ((1, node.heads), (node.kv_heads, 8), (node.kv_heads, 8))
+        q_THD, k_KSD, v_KSD = (
+            torch.empty(*size, node.head_dim, dtype=dtype, device=device) for size in sizes
+        )
+        attends = [mixer.call(q_THD, [k_KSD], [v_KSD], step_of([[0]], device=device))]
     return [*linears(mixer, dtype, rounds), *(("", call) for call in attends)]
 
 
