@@ -169,7 +169,7 @@ def test_packing_with_strangers_and_rewinding_change_nothing(case):
 
 
 def test_every_entry_is_seen_and_shown(case):
-    spec, module, ids, source, whole = case
+    _, module, ids, source, whole = case
     for place in (0, GIVEN - 1):
         moved = source.features.clone()
         moved[place] += 1

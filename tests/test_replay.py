@@ -17,7 +17,7 @@ from girih.spec import MLP, Attention, DynamicScaling, LayerNorm, Rope, SharedKe
 from girih.spec import Model as Spec
 from girih.state.dense import DenseRoom, DenseState
 from girih.state.step import step_of
-from specs import NORM, decoder, layer
+from specs import NORM, SPECS, decoder, layer
 
 WIDE = Attention(
     heads=4, kv_heads=2, head_dim=16, position=Rope(width=16, theta=100.0), biases=("q", "v", "o")
@@ -93,6 +93,19 @@ def test_a_replayed_step_is_the_step(name, rows):
         for row in rows:
             written = slice(0, one.lengths[row])
             assert torch.equal(block[row, :, written], other.blocks[key][row, :, written])
+
+
+def test_inputs_of_layers_follow_the_tokens():
+    model = model_of(SPECS["layer-inputs"])
+    one, other = started(model), started(model)
+    with torch.inference_mode():
+        replay = Replay(replayed(model.module), one, [3, 0])
+        for tokens in STEPS:
+            step = step_of([[token] for token in tokens[:2]], state=other, rows=[3, 0])
+            assert torch.equal(replay(tokens[:2]), model.module(step))
+            one.advance(replay.step)
+            other.advance(step)
+    assert replay.tape is None, "they are computed beside the compiled calls"
 
 
 def test_what_the_tape_does_not_have_is_not_replayed(monkeypatch):
