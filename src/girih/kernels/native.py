@@ -123,7 +123,7 @@ def refuses_attention(call: AttentionCall) -> str | None:
         return "it has no sinks"
     if call.slopes_H is not None:
         return "its scores do not fall with distance"
-    if len(call.counts) != call.q_THD.shape[0]:
+    if len(call.counts) != call.q_THD.shape[0] or flash.of_heads(call):
         return refuses_many(call)
     if call.room is None or call.spans is None or call.heads is None:
         return "the state is not one block of memory"
@@ -250,7 +250,7 @@ def append(call: AppendCall) -> tuple[Tensor, Sequence[Tensor], Sequence[Tensor]
 
 def attention(call: AttentionCall) -> Tensor:
     """Attention of one query for each sequence, or of many; returns [T, H, D]."""
-    if len(call.counts) != call.q_THD.shape[0]:
+    if len(call.counts) != call.q_THD.shape[0] or flash.of_heads(call):
         return flash.attended(call, library().girih_lanes())  # type: ignore[union-attr]
     assert call.room is not None and call.spans is not None and call.heads is not None
     q_THD = whole(call.q_THD)

@@ -95,6 +95,20 @@ def seen(
     return out_TN
 
 
+def beside(k_KND: Tensor, v_KND: Tensor) -> Tensor:
+    """Values as wide as their keys: fused kernels take no others.
+
+    Where they are the first features of the keys, as in latent attention, these are not copied.
+    """
+    short = k_KND.shape[2] - v_KND.shape[2]
+    if short <= 0:
+        return v_KND
+    shared = v_KND.data_ptr() == k_KND.data_ptr() and v_KND.stride() == k_KND.stride()
+    if shared and not (k_KND.requires_grad or v_KND.requires_grad):
+        return k_KND
+    return torch.nn.functional.pad(v_KND, (0, short))
+
+
 def linear(call: LinearCall) -> Tensor:
     """Products with matrices that are widened a few rows at a time; returns [T, O]."""
     x_TI = prepared(call.rows)
