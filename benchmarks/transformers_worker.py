@@ -44,7 +44,7 @@ class Transformers:
     @torch.inference_mode()
     def remember(self, prompt: list[int]) -> None:
         """Read a prompt, after which `decode_remembered` goes on again and again."""
-        self.length, self.cache = len(prompt), transformers.DynamicCache(config=self.model.config)
+        self.cache = transformers.DynamicCache(config=self.model.config)
         for start in range(0, len(prompt), CHUNK):
             ids = torch.tensor([prompt[start : start + CHUNK]])
             self.model(input_ids=ids, past_key_values=self.cache, logits_to_keep=1)
@@ -52,7 +52,6 @@ class Transformers:
     @torch.inference_mode()
     def decode_remembered(self, count: int) -> float:
         """Tokens per second of so many tokens after what is remembered."""
-        self.cache.crop(self.length)
         ids = torch.tensor([[1]])
         start = time.perf_counter()
         for turn in range(count + 1):
@@ -60,7 +59,9 @@ class Transformers:
                 start = time.perf_counter()
             out = self.model(input_ids=ids, past_key_values=self.cache, logits_to_keep=1)
             ids = out.logits[:, -1:].argmax(-1)
-        return count / (time.perf_counter() - start)
+        taken = time.perf_counter() - start
+        self.cache.crop(-(count + 1))
+        return count / taken
 
     @torch.inference_mode()
     def prefill(self, prompt: list[int]) -> float:
