@@ -130,8 +130,8 @@ def test_which_backend_attends_with_many():
 @pytest.mark.parametrize(("heads", "kept", "counts"), [(32, 2, [1, 1]), (20, 1, [1]), (4, 2, [9])])
 def test_values_may_be_narrower_than_keys_and_heads_pass_for_queries(heads, kept, counts, narrow):
     call = many((heads, kept, 128), (counts, [70, 3][: len(counts)]))
-    beside = [v_KND[..., :narrow] for v_KND in call.v_KND]
-    for call.v_KND in (beside, [k_KND[..., :narrow] for k_KND in call.k_KND]):
+    for whole in (call.v_KND, call.k_KND):
+        call.v_KND = [x_KND[..., :narrow] for x_KND in whole]
         for backend in (native, pytorch):
             assert backend.refuses("attention", call) is None
             out = backend.attention(call)
