@@ -4,40 +4,21 @@ A mutant is the same model with one fact about the family got wrong; it must mis
 by a hundred times, or the row would not notice the mistake.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
-
-from configs import DEEPSEEK, LLAMA3, LONGROPE, NEOX, SIZE, YARN
+from configs import DEEPSEEK, NEOX, SIZE, YARN
 from girih.spec import (
     MLP,
     Attention,
     Branch,
     Causal,
-    DynamicScaling,
     Head,
     LatentAttention,
     LayerNorm,
-    LongScaling,
     Rope,
     Sliding,
     Tokens,
-    YarnScaling,
 )
-from mutants import COMMON, GEMMA, ROPE, WINDOW, Mutant, on, shy, untransposed, zeroed
-
-
-@dataclass(frozen=True)
-class Row:
-    """A tiny model of the reference library and what must not be got wrong about it."""
-
-    model_type: str
-    config: dict
-    mutants: dict[str, Mutant] = field(default_factory=dict)
-    gguf: str | None = None
-    """The architecture's name in GGUF files."""
-    redraw: Callable | None = None
-    """A further redraw of the reference model, where a fact needs one to show."""
-
+from mutants import COMMON, GEMMA, ROPE, WINDOW, Mutant, Row, on, shy, untransposed, zeroed
+from ropes import ROPES
 
 ROWS = {
     "llama": Row(
@@ -45,51 +26,6 @@ ROWS = {
     ),
     "llama-tied": Row(
         "llama", SIZE | dict(tie_word_embeddings=True, num_key_value_heads=6), ROPE, gguf="llama"
-    ),
-    "llama-3": Row(
-        "llama",
-        SIZE | dict(rope_parameters=LLAMA3 | dict(rope_theta=300.0)),
-        ROPE | {"scaling left out": Mutant(spec=on(Rope, scaling=None))},
-    ),
-    "llama-linear": Row(
-        "llama",
-        SIZE | dict(rope_parameters=dict(rope_type="linear", factor=4.0, rope_theta=300.0)),
-        {"scaling left out": Mutant(spec=on(Rope, scaling=None))},
-        gguf="llama",
-    ),
-    "llama-yarn": Row(
-        "llama",
-        SIZE | dict(rope_parameters=YARN | dict(rope_theta=300.0)),
-        {
-            "scaling left out": Mutant(spec=on(Rope, scaling=None)),
-            "no temperature": Mutant(spec=on(YarnScaling, temperature=1.0)),
-            "bounds not rounded": Mutant(spec=on(YarnScaling, whole=False)),
-        },
-    ),
-    "qwen2-yarn": Row(
-        "qwen2",
-        SIZE
-        | dict(rope_parameters=YARN | dict(rope_theta=300.0, truncate=False, attention_factor=1.4)),
-        {
-            "bounds rounded": Mutant(spec=on(YarnScaling, whole=True)),
-            "temperature of the factor": Mutant(spec=on(YarnScaling, temperature=1.1386)),
-        },
-    ),
-    "llama-dynamic": Row(
-        "llama",
-        SIZE
-        | dict(max_position_embeddings=16)
-        | dict(rope_parameters=dict(rope_type="dynamic", factor=4.0, rope_theta=300.0)),
-        {
-            "scaling left out": Mutant(spec=on(Rope, scaling=None)),
-            "factor": Mutant(spec=on(DynamicScaling, factor=3.0)),
-            "original context": Mutant(spec=on(DynamicScaling, original_context=15)),
-        },
-    ),
-    "llama-dynamic-short": Row(
-        "llama",
-        SIZE | dict(rope_parameters=dict(rope_type="dynamic", factor=4.0, rope_theta=300.0)),
-        {"stretched before": Mutant(spec=on(DynamicScaling, original_context=16))},
     ),
     "llama-biases": Row(
         "llama",
@@ -192,27 +128,6 @@ ROWS = {
         | COMMON
         | {"all of a head rotated": Mutant(spec=on(Rope, width=8))},
     ),
-    "phi3-long": Row(
-        "phi3",
-        SIZE
-        | dict(original_max_position_embeddings=16)
-        | dict(rope_parameters=LONGROPE | dict(rope_theta=300.0)),
-        {
-            "short factors": Mutant(spec=on(LongScaling, long=lambda kept: kept.short)),
-            "no temperature": Mutant(spec=on(LongScaling, temperature=1.0)),
-            "scaling left out": Mutant(spec=on(Rope, scaling=None)),
-        },
-    ),
-    "phi3-short": Row(
-        "phi3",
-        SIZE
-        | dict(original_max_position_embeddings=64, max_position_embeddings=256)
-        | dict(rope_parameters=LONGROPE | dict(rope_theta=300.0, attention_factor=1.4)),
-        {
-            "long factors": Mutant(spec=on(LongScaling, short=lambda kept: kept.long)),
-            "temperature of the factor": Mutant(spec=on(LongScaling, temperature=1.1547)),
-        },
-    ),
     "bloom": Row(
         "bloom",
         dict(
@@ -308,4 +223,4 @@ ROWS = {
         gguf="gpt2",
         redraw=shy(lambda model: model.transformer.h, "c_fc", "c_proj"),
     ),
-}  # fmt: skip
+} | ROPES  # fmt: skip

@@ -26,7 +26,8 @@ _WHERE = {
 _NODES = (
     "MLP Alibi AllHeads Attention Branch Causal Chunked DynamicScaling FrequencyFactors Full "
     "Head LatentAttention Layer LayerNorm Learned LinearScaling Llama3Scaling LongScaling "
-    "Parallel ProportionalScaling RMSNorm Rope Sliding Stack Tokens YarnScaling"
+    "Parallel ProportionalScaling RMSNorm RelativeBias Rope Sections SharedBias Sinusoid "
+    "Sliding Stack Tokens YarnScaling"
 )
 _WHERE |= dict.fromkeys(_NODES.split(), "girih.spec")
 

@@ -35,6 +35,8 @@ def refuses(op: str, call: object) -> str | None:
         return "it does not cap scores"
     if call.slopes_H is not None:
         return "its scores do not fall with distance"
+    if call.bias_HP is not None:
+        return "it adds no bias to scores"
     return "it has no sinks" if call.sinks_H is not None else None
 
 

@@ -12,7 +12,15 @@ from girih.spec.masks import Causal, Chunked, Full, Mask, Sliding
 from girih.spec.mixers import MLP, Attention, Mixer
 from girih.spec.model import Branch, Head, Layer, Model, Parallel, Stack, Tokens
 from girih.spec.norms import AllHeads, LayerNorm, Norm, RMSNorm
-from girih.spec.positions import Alibi, Learned, Rope
+from girih.spec.positions import (
+    Alibi,
+    Learned,
+    RelativeBias,
+    Rope,
+    Sections,
+    SharedBias,
+    Sinusoid,
+)
 from girih.spec.scalings import (
     DynamicScaling,
     FrequencyFactors,
@@ -28,7 +36,8 @@ __all__ = [
     "FORMATS", "MLP", "Alibi", "AllHeads", "Attention", "Branch", "Causal", "Chunked", "Cost",
     "DynamicScaling", "Flops", "Format", "FrequencyFactors", "Full", "Head", "LatentAttention",
     "Layer", "LayerNorm", "Learned", "LinearScaling", "Llama3Scaling", "LongScaling", "Mask",
-    "Mixer", "Model", "Node", "Norm", "Parallel", "ProportionalScaling", "RMSNorm", "Rope",
-    "Scaling", "Sliding", "Slot", "SpecError", "Stack", "Tensor", "Tokens", "Work", "YarnScaling",
-    "cost", "draw", "format_of", "from_json", "graph", "to_json",
+    "Mixer", "Model", "Node", "Norm", "Parallel", "ProportionalScaling", "RMSNorm", "RelativeBias",
+    "Rope", "Scaling", "Sections", "SharedBias", "Sinusoid", "Sliding", "Slot", "SpecError",
+    "Stack", "Tensor", "Tokens", "Work", "YarnScaling", "cost", "draw", "format_of", "from_json",
+    "graph", "to_json",
 ]  # fmt: skip
