@@ -11,6 +11,7 @@ from torch.nn.functional import gelu, relu, silu
 
 from girih.kernels.calls import AppendCall, AttentionCall, Band, Gate, LinearCall, Norm, Rows
 from girih.kernels.packed import Packed
+from girih.kernels.tape import bind
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "silu": silu,
@@ -30,6 +31,7 @@ def refuses(op: str, call: object) -> str | None:
 
 def attention(call: AttentionCall) -> Tensor:
     """Softmax attention, sequence by sequence; returns [T, H, D] in the dtype of the queries."""
+    bind()
     out = []
     for q_THD, k_KND, v_KND, end in call.sequences():
         first = end - q_THD.shape[0]
@@ -165,6 +167,7 @@ def normed(x_TM: Tensor, norm: Norm) -> Tensor:
 
 def append(call: AppendCall) -> tuple[Tensor, Sequence[Tensor], Sequence[Tensor]]:
     """Queries ready for attention, and all keys and values, appended by the state itself."""
+    bind()
     q_THD, k_TKD, v_TKD = turned(call)
     keys, values = call.remember(k_TKD, v_TKD)
     return q_THD, keys, values
