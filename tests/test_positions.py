@@ -15,7 +15,7 @@ from draw import distance, redraw
 from girih.kernels import blocked, native, pytorch, reference
 from girih.kernels.calls import CAUSAL, FULL, AttentionCall, Band
 from girih.nn.build import build, fill
-from girih.nn.positions import biases, sinusoids
+from girih.nn.positions import biases, places, sinusoids
 from girih.spec import (
     MLP,
     Attention,
@@ -176,6 +176,14 @@ def asked(band, counts, ends, **more):
     )
 
 
+def test_keys_beyond_the_reach_of_a_bias_count_as_its_farthest():
+    bias_HP = drawn(3, 7, seed=8)
+    apart = torch.arange(-9, 10)[None]
+    got = reference.by_distance(apart, torch.float32, asked(FULL, [1], [19], bias_HP=bias_HP))
+    ends = bias_HP[:, :1].expand(-1, 6), bias_HP[:, -1:].expand(-1, 6)
+    assert torch.equal(got[:, 0], torch.cat([ends[0], bias_HP, ends[1]], 1))
+
+
 @pytest.mark.parametrize("band", [CAUSAL, FULL, Band(left=4), Band(left=2, right=3)], ids=str)
 def test_biases_are_learned_and_blocks_equal_the_reference(band, monkeypatch):
     monkeypatch.setattr(blocked, "SCORES", 3 * 7 * 20)
@@ -202,6 +210,9 @@ def test_biases_are_learned_and_blocks_equal_the_reference(band, monkeypatch):
 def test_the_table_of_the_first_layer_learns_from_all_that_share_it():
     module = build(SPECS["relative-bias"])
     redraw(module.named_parameters(), torch.Generator().manual_seed(1))
+    places.cache_clear()
+    with torch.inference_mode():
+        module(step_of([[1, 2]]))  # what is kept of it is of use to what learns
     module(step_of([list(range(30))])).square().sum().backward()
     layers = module.decoder.layers
     grad = layers[0].attn.mixer.buckets.grad

@@ -8,12 +8,13 @@ from transformers.models.qwen2_vl import modeling_qwen2_vl
 from transformers.models.qwen3_vl import modeling_qwen3_vl
 
 import tiny
-from configs import LLAMA3, LONGROPE, YARN
+from configs import LLAMA3, LONGROPE, SIZE, YARN
+from girih.families import spec_from_config
 from girih.families.config import Config
 from girih.families.rotary import rope
 from girih.kernels import reference
 from girih.nn.rotary import rotation
-from girih.spec import Rope, Sections, SpecError
+from girih.spec import Causal, Rope, Sections, Sliding, SpecError
 from girih.state.dense import DenseState
 from girih.state.step import step_of
 from specs import SPECS
@@ -196,6 +197,15 @@ def test_dynamic_scaling_starts_from_the_context_of_the_config():
         rope(Config(settings), 32)
     with pytest.raises(SpecError, match="one pair of features alone"):
         rope(Config(MAIN | settings), 2)
+
+
+def test_a_window_as_long_as_the_context_hides_what_dynamic_scaling_reaches():
+    settings = SIZE | dict(model_type="mistral", sliding_window=128)
+    assert spec_from_config(settings).stacks[0].layers[0].branches[0].mixer.mask == Causal()
+    settings["rope_scaling"] = dict(rope_type="dynamic", factor=2.0)
+    stack = spec_from_config(settings).stacks[0]
+    assert stack.context == 256
+    assert stack.layers[0].branches[0].mixer.mask == Sliding(left=127)
 
 
 def test_the_context_of_training_is_that_of_the_config_before_that_of_the_scaling():
