@@ -27,6 +27,11 @@ LLAMA3 = dict(
     high_freq_factor=4.0,
     original_max_position_embeddings=32,
 )
+LONGROPE = dict(
+    rope_type="longrope",
+    short_factor=[1.0, 1.2, 1.9, 3.0],
+    long_factor=[1.0, 2.5, 4.0, 9.0],
+)
 
 
 DEEPSEEK = SIZE | dict(

@@ -4,10 +4,7 @@ A mutant is the same model with one fact about the family got wrong; it must mis
 by a hundred times, or the row would not notice the mistake.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
-
-from configs import DEEPSEEK, LLAMA3, NEOX, SIZE, YARN
+from configs import DEEPSEEK, NEOX, SIZE, YARN
 from girih.spec import (
     MLP,
     Attention,
@@ -19,23 +16,9 @@ from girih.spec import (
     Rope,
     Sliding,
     Tokens,
-    YarnScaling,
 )
-from mutants import COMMON, GEMMA, ROPE, WINDOW, Mutant, on, shy, untransposed, zeroed
-
-
-@dataclass(frozen=True)
-class Row:
-    """A tiny model of the reference library and what must not be got wrong about it."""
-
-    model_type: str
-    config: dict
-    mutants: dict[str, Mutant] = field(default_factory=dict)
-    gguf: str | None = None
-    """The architecture's name in GGUF files."""
-    redraw: Callable | None = None
-    """A further redraw of the reference model, where a fact needs one to show."""
-
+from mutants import COMMON, GEMMA, ROPE, WINDOW, Mutant, Row, on, shy, untransposed, zeroed
+from ropes import ROPES
 
 ROWS = {
     "llama": Row(
@@ -43,35 +26,6 @@ ROWS = {
     ),
     "llama-tied": Row(
         "llama", SIZE | dict(tie_word_embeddings=True, num_key_value_heads=6), ROPE, gguf="llama"
-    ),
-    "llama-3": Row(
-        "llama",
-        SIZE | dict(rope_parameters=LLAMA3 | dict(rope_theta=300.0)),
-        ROPE | {"scaling left out": Mutant(spec=on(Rope, scaling=None))},
-    ),
-    "llama-linear": Row(
-        "llama",
-        SIZE | dict(rope_parameters=dict(rope_type="linear", factor=4.0, rope_theta=300.0)),
-        {"scaling left out": Mutant(spec=on(Rope, scaling=None))},
-        gguf="llama",
-    ),
-    "llama-yarn": Row(
-        "llama",
-        SIZE | dict(rope_parameters=YARN | dict(rope_theta=300.0)),
-        {
-            "scaling left out": Mutant(spec=on(Rope, scaling=None)),
-            "no temperature": Mutant(spec=on(YarnScaling, temperature=1.0)),
-            "bounds not rounded": Mutant(spec=on(YarnScaling, whole=False)),
-        },
-    ),
-    "qwen2-yarn": Row(
-        "qwen2",
-        SIZE
-        | dict(rope_parameters=YARN | dict(rope_theta=300.0, truncate=False, attention_factor=1.4)),
-        {
-            "bounds rounded": Mutant(spec=on(YarnScaling, whole=True)),
-            "temperature of the factor": Mutant(spec=on(YarnScaling, temperature=1.1386)),
-        },
     ),
     "llama-biases": Row(
         "llama",
@@ -269,4 +223,4 @@ ROWS = {
         gguf="gpt2",
         redraw=shy(lambda model: model.transformer.h, "c_fc", "c_proj"),
     ),
-}  # fmt: skip
+} | ROPES  # fmt: skip

@@ -1,7 +1,7 @@
 """Mistakes about a family, made on purpose: in its spec, in its weights, in how it computes."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 
 import torch
 
@@ -64,6 +64,19 @@ class Mutant:
     spec: Callable[[Model], Model] = lambda spec: spec
     weights: Callable[[str, torch.Tensor], torch.Tensor] = lambda name, value: value
     late_norm: bool = False
+
+
+@dataclass(frozen=True)
+class Row:
+    """A tiny model of the reference library and what must not be got wrong about it."""
+
+    model_type: str
+    config: dict
+    mutants: dict[str, Mutant] = field(default_factory=dict)
+    gguf: str | None = None
+    """The architecture's name in GGUF files."""
+    redraw: Callable | None = None
+    """A further redraw of the reference model, where a fact needs one to show."""
 
 
 def shy(blocks, up, down, strength=900.0):

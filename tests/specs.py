@@ -8,7 +8,9 @@ from girih.spec import (
     AllHeads,
     Attention,
     Branch,
+    Causal,
     Chunked,
+    DynamicScaling,
     FrequencyFactors,
     Full,
     Head,
@@ -18,10 +20,16 @@ from girih.spec import (
     Learned,
     LinearScaling,
     Llama3Scaling,
+    LongScaling,
     Model,
     Parallel,
+    ProportionalScaling,
+    RelativeBias,
     RMSNorm,
     Rope,
+    Sections,
+    SharedBias,
+    Sinusoid,
     Sliding,
     Stack,
     Tokens,
@@ -63,6 +71,18 @@ def scaled(scaling):
     return replace(GQA, position=Rope(width=8, theta=100.0, scaling=scaling))
 
 
+def longrope(context):
+    """Factors for texts up to a context and others for longer ones."""
+    short, long = (1.0, 1.5, 2.0, 3.0), (1.0, 2.0, 5.0, 8.0)
+    return LongScaling(short=short, long=long, original_context=context, temperature=1.2)
+
+
+def sectioned(order):
+    """Grouped attention over tokens with three places."""
+    sections = Sections(pairs=(2, 1, 1), order=order)
+    return replace(GQA, position=Rope(width=8, theta=100.0, sections=sections))
+
+
 def mixed():
     """A stack whose layers differ, with a branch that has neither norm."""
     plain = Layer(branches=(Branch(name="mlp", mixer=MLP(hidden=16, activation="relu")),))
@@ -85,6 +105,18 @@ def beside(own, shared):
     branch = Branch(name="block", pre=shared, mixer=Parallel(parts=parts))
     stack = decoder().stacks[0]
     return Model(stacks=(replace(stack, layers=(Layer(branches=(branch,)),) * 2),))
+
+
+def relative(mask, **more):
+    """Three layers, the first with a relative bias, which the others share."""
+    first = replace(
+        GQA, mask=mask, scale=1.0, position=RelativeBias(buckets=10, distance=20, **more)
+    )
+    stack = decoder(first).stacks[0]
+    attn, mlp = stack.layers[0].branches
+    later = replace(attn, mixer=replace(first, position=SharedBias()))
+    others = (Layer(branches=(later, mlp)),) * 2
+    return Model(stacks=(replace(stack, layers=(stack.layers[0], *others)),))
 
 
 def decoder_of(**more):
@@ -119,6 +151,16 @@ SPECS = {
         scaled(YarnScaling(factor=4.0, original_context=16, beta_fast=4.0, temperature=1.3))
     ),
     "factor-rope": decoder(scaled(FrequencyFactors(factors=(1.0, 1.5, 2.0, 8.0)))),
+    "proportional-rope": decoder(scaled(ProportionalScaling(pairs=1, factor=2.0))),
+    "dynamic-rope": decoder(scaled(DynamicScaling(factor=3.0, original_context=16))),
+    "longrope": decoder(scaled(longrope(16))),
+    "longrope-short": decoder(scaled(longrope(64))),
+    "sections": decoder(sectioned("chunked")),
+    "interleaved-sections": decoder(sectioned("interleaved")),
+    "sinusoid": decoder(replace(GQA, position=None), position=Sinusoid()),
+    "sinusoid-in-halves": decoder_of(position=Sinusoid(pairs="half", closed=True), scale=0.5),
+    "relative-bias": relative(Causal()),
+    "relative-bias-and-window": relative(Sliding(left=8)),
     "head-norm": decoder(replace(GQA, head_norm=RMSNorm(eps=1e-3))),
     "biases": decoder(replace(GQA, biases=("q", "k", "v", "o")), replace(GATED, biased=True)),
     "q-bias": decoder(replace(GQA, biases=("q",))),
@@ -159,6 +201,7 @@ SPECS = {
 
 PURE = {
     "full": decoder(replace(GQA, mask=Full())),
+    "relative-bias-of-both-sides": relative(Full(), two_sided=True),
     "two-sided-window": decoder(replace(GQA, mask=Sliding(left=3, right=2))),
 }
 """Rows whose tokens see later ones: they run whole and keep no state."""

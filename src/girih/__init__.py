@@ -24,8 +24,9 @@ _WHERE = {
 }
 
 _NODES = (
-    "MLP Alibi AllHeads Attention Branch Causal Chunked FrequencyFactors Full Head "
-    "LatentAttention Layer LayerNorm Learned LinearScaling Llama3Scaling Parallel RMSNorm Rope "
+    "MLP Alibi AllHeads Attention Branch Causal Chunked DynamicScaling FrequencyFactors Full "
+    "Head LatentAttention Layer LayerNorm Learned LinearScaling Llama3Scaling LongScaling "
+    "Parallel ProportionalScaling RMSNorm RelativeBias Rope Sections SharedBias Sinusoid "
     "Sliding Stack Tokens YarnScaling"
 )
 _WHERE |= dict.fromkeys(_NODES.split(), "girih.spec")

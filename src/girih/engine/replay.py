@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from girih.kernels.tape import Tape
+from girih.kernels.tape import Tape, recording
 from girih.nn.stack import Stack
 from girih.spec import Rope
 from girih.state.dense import DenseState
@@ -50,12 +50,15 @@ class Replay:
         self.device = next(iter(state.blocks.values())).device
         self.cuda = self.device.type == "cuda"
         step = step_of([[0]] * len(rows), state=state, rows=rows, device=self.device)
-        self.step = replace(step, rotations=stack.rotations(step.positions))
+        turned = stack.rotations(step.positions, step.counts, step.horizons)
+        self.step = replace(step, rotations=turned)
         self.x_BM = stack.start(step)
         self.out_BV: Tensor | None = None
         self.from_B: list[int] = []
         self.ahead: dict[Rope, list[Tensor]] = {}
         self.made = 0
+        self.bound = False
+        """Whether a step reads lengths on the host: a graph of it would always read the same."""
         self.tape: Tape | torch.cuda.CUDAGraph | None = None
 
     def __call__(self, tokens: Sequence[int]) -> Tensor:
@@ -86,7 +89,8 @@ class Replay:
         done = starts[0] - self.from_B[0] if self.from_B else AHEAD
         if not 0 <= done < AHEAD or starts != [first + done for first in self.from_B]:
             places_BA = self.step.positions[:, None] + torch.arange(AHEAD, device=self.device)
-            made = self.stack.rotations(places_BA.flatten())
+            counts, horizons = [AHEAD] * len(starts), self.step.horizons
+            made = self.stack.rotations(places_BA.flatten(), counts, horizons)
             self.ahead = {
                 rope: [part.unflatten(0, (-1, AHEAD)) for part in parts]
                 for rope, parts in made.items()
@@ -99,7 +103,7 @@ class Replay:
     def record(self) -> Tensor:
         """Make the step by the modules, and keep it if it can be made again."""
         self.made += 1
-        if self.cuda and self.made > WARM:
+        if self.cuda and self.made > WARM and not self.bound:
             graph = torch.cuda.CUDAGraph()
             with torch.cuda.graph(graph):
                 self.out_BV = self.stack.through(self.x_BM, self.step)
@@ -107,8 +111,10 @@ class Replay:
             graph.replay()
             return self.out_BV
         tape, watch = Tape(), Watch()
+        recording.bound = False
         with nullcontext() if self.cuda else tape, watch:
             out_BV = self.stack.through(self.x_BM, self.step)
+        self.bound = recording.bound
         if tape.calls and watch.seen <= STILL:
             self.tape, self.out_BV = tape, out_BV
         return out_BV

@@ -5,6 +5,7 @@ from dataclasses import replace
 from girih.families.config import Config
 from girih.families.names import LLAMA, Names
 from girih.families.parts import ACTIVATIONS, attention, beside, decoder, masks, pattern
+from girih.families.rotary import longest
 from girih.spec import MLP, Causal, Head, LayerNorm, Model, Rope
 
 ARCHITECTURE = "Cohere2ForCausalLM"
@@ -48,6 +49,6 @@ def spec(config: Config) -> Model:
             tied=config.flag("tie_word_embeddings", True),
             scale=config.number("logit_scale", 0.0625),
         ),
-        context=config.integer("max_position_embeddings", None),
+        context=longest(config),
         layer=beside,
     )

@@ -3,6 +3,7 @@
 from girih.families.config import Config
 from girih.families.names import LLAMA
 from girih.families.parts import ACTIVATIONS, attention, decoder
+from girih.families.rotary import longest
 from girih.spec import MLP, Head, Model, RMSNorm
 
 ARCHITECTURE = "GemmaForCausalLM"
@@ -25,6 +26,6 @@ def spec(config: Config) -> Model:
         mlp=MLP(hidden=config.integer("intermediate_size"), activation=act),
         norm=RMSNorm(eps=config.number("rms_norm_eps", 1e-6), offset=True),
         head=Head(tied=config.flag("tie_word_embeddings", True)),
-        context=config.integer("max_position_embeddings", None),
+        context=longest(config),
         scale=dim**0.5,
     )

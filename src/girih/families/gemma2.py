@@ -5,6 +5,7 @@ from dataclasses import replace
 from girih.families.config import Config
 from girih.families.names import SANDWICH
 from girih.families.parts import ACTIVATIONS, attention, decoder, masks, sandwiched, score_scale
+from girih.families.rotary import longest
 from girih.spec import MLP, Head, Model, RMSNorm
 
 ARCHITECTURE = "Gemma2ForCausalLM"
@@ -39,7 +40,7 @@ def spec(config: Config) -> Model:
             tied=config.flag("tie_word_embeddings", True),
             softcap=absent(config, "final_logit_softcapping", 30.0),
         ),
-        context=config.integer("max_position_embeddings", None),
+        context=longest(config),
         scale=dim**0.5,
         layer=sandwiched,
     )

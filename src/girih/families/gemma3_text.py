@@ -13,7 +13,7 @@ from girih.families.parts import (
     sandwiched,
     score_scale,
 )
-from girih.families.rotary import ropes
+from girih.families.rotary import longest, ropes
 from girih.spec import MLP, Causal, Head, Model, RMSNorm
 
 ARCHITECTURE = "Gemma3ForCausalLM"
@@ -54,7 +54,7 @@ def spec(config: Config) -> Model:
             tied=config.flag("tie_word_embeddings", True),
             softcap=config.number("final_logit_softcapping", None),
         ),
-        context=config.integer("max_position_embeddings", None),
+        context=longest(config),
         scale=dim**0.5,
         layer=sandwiched,
     )

@@ -5,7 +5,7 @@ from functools import partial
 from girih.families.config import Config
 from girih.families.names import QKV, Names, Stored, both
 from girih.families.parts import ACTIVATIONS, beside, decoder
-from girih.families.rotary import rope
+from girih.families.rotary import longest, rope
 from girih.spec import MLP, Attention, Head, LayerNorm, Model, SpecError
 
 ARCHITECTURE = "GPTNeoXForCausalLM"
@@ -54,6 +54,6 @@ def spec(config: Config) -> Model:
         ),
         norm=LayerNorm(eps=config.number("layer_norm_eps", 1e-5)),
         head=Head(tied=config.flag("tie_word_embeddings", False)),
-        context=config.integer("max_position_embeddings", None),
+        context=longest(config),
         layer=partial(beside, own=True),
     )

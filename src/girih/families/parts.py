@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from girih.families.config import Config, plain
-from girih.families.rotary import FULL, SLIDING, rope, stretched
+from girih.families.rotary import FULL, SLIDING, longest, rope, stretched
 from girih.spec import (
     MLP,
     AllHeads,
@@ -83,7 +83,7 @@ def masks(
         raise SpecError(f"layer_types {plain(other[0])} is not supported, only {known}")
     if len(kinds) != count:
         raise SpecError(f"{len(kinds)} layer_types for {count} layers")
-    context = given.get("context", config.integer("max_position_embeddings", None))
+    context = given.get("context", longest(config))
     if window is not None and window < 1:
         raise SpecError(f"sliding_window {window} is below one: a token sees itself")
     hides = window is not None and (context is None or window < context)
@@ -189,7 +189,7 @@ def llama_like(
         norm=norm,
         head=Head(tied=config.flag("tie_word_embeddings", tied)),
         layer=layer,
-        context=config.integer("max_position_embeddings", None),
+        context=longest(config),
     )
 
 
@@ -272,5 +272,5 @@ def latent_decoder(config: Config, *, pairs: str, dense_by_default: int) -> Mode
         ),
         norm=norm,
         head=Head(tied=config.flag("tie_word_embeddings", False)),
-        context=config.integer("max_position_embeddings", None),
+        context=longest(config),
     )

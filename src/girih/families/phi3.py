@@ -18,7 +18,7 @@ NAMES: Names = {
 
 def spec(config: Config) -> Model:
     """The spec of a `phi3` config."""
-    config.get("original_max_position_embeddings", None)  # read with longrope only
+    config.get("original_max_position_embeddings", None)  # unread without scaling
     config.only("attention_bias", False)
     return llama_like(config, masked=windows)
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 from girih.families.config import Config
 from girih.families.names import LLAMA, Names
 from girih.families.parts import ACTIVATIONS, attention, decoder, masks
+from girih.families.rotary import longest
 from girih.spec import MLP, Head, LayerNorm, Model
 
 ARCHITECTURE = "Starcoder2ForCausalLM"
@@ -41,5 +42,5 @@ def spec(config: Config) -> Model:
         ),
         norm=LayerNorm(eps=config.number("norm_epsilon", 1e-5)),
         head=Head(tied=config.flag("tie_word_embeddings", True)),
-        context=config.integer("max_position_embeddings", None),
+        context=longest(config),
     )

@@ -191,6 +191,9 @@ class AttentionCall:
     """Scores x become softcap * tanh(x / softcap)."""
     slopes_H: Tensor | None = None
     """How much the scores of a head fall with each token between query and key."""
+    bias_HP: Tensor | None = None
+    """Added to the scores of a head, by the place of the key less that of the query: from the
+    farthest before it to the farthest behind it, as which those beyond count. P is odd."""
     sinks_H: Tensor | None = None
     """A score for each head that takes its share of the weights and gives nothing for it."""
     heads: Heads | None = None

@@ -123,6 +123,8 @@ def refuses_attention(call: AttentionCall) -> str | None:
         return "it has no sinks"
     if call.slopes_H is not None:
         return "its scores do not fall with distance"
+    if call.bias_HP is not None:
+        return "it adds no bias to scores"
     if len(call.counts) != call.q_THD.shape[0] or flash.of_heads(call):
         return refuses_many(call)
     if call.room is None or call.spans is None or call.heads is None:

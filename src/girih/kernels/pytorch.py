@@ -11,6 +11,7 @@ from girih.kernels.blocked import blocks
 from girih.kernels.calls import AppendCall, AttentionCall, LinearCall, Room, Rows
 from girih.kernels.packed import Packed
 from girih.kernels.reference import beside, finished, joined, prepared, seen, turned
+from girih.kernels.tape import bind
 
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 
@@ -35,6 +36,8 @@ def refuses(op: str, call: object) -> str | None:
         return "it does not cap scores"
     if call.slopes_H is not None:
         return "its scores do not fall with distance"
+    if call.bias_HP is not None:
+        return "it adds no bias to scores"
     return "it has no sinks" if call.sinks_H is not None else None
 
 
@@ -109,6 +112,7 @@ def attention(call: AttentionCall) -> Tensor:
     room, spans = call.room, call.spans
     if one_each and room is not None and spans is not None and call.band.all_of(room.keys.shape[2]):
         return together(call, room, spans)
+    bind()
     parts: list[Tensor] = []
     for q_THD, k_KND, v_KND, end in call.sequences():
         if call.band.forgets:

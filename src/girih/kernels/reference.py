@@ -11,6 +11,7 @@ from torch.nn.functional import gelu, relu, silu
 
 from girih.kernels.calls import AppendCall, AttentionCall, Band, Gate, LinearCall, Norm, Rows
 from girih.kernels.packed import Packed
+from girih.kernels.tape import bind
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "silu": silu,
@@ -30,6 +31,7 @@ def refuses(op: str, call: object) -> str | None:
 
 def attention(call: AttentionCall) -> Tensor:
     """Softmax attention, sequence by sequence; returns [T, H, D] in the dtype of the queries."""
+    bind()
     out = []
     for q_THD, k_KND, v_KND, end in call.sequences():
         first = end - q_THD.shape[0]
@@ -63,11 +65,10 @@ def attention_weights(
     q_KGTD = q_THD.transpose(0, 1).to(dtype).unflatten(0, (k_KND.shape[0], -1))
     scores = torch.matmul(q_KGTD.flatten(1, 2) * call.scale, k_KND.to(dtype).transpose(1, 2))
     scores_HTN = scores.unflatten(1, (-1, tokens)).flatten(0, 1)
-    if call.slopes_H is not None:
+    if call.slopes_H is not None or call.bias_HP is not None:
         query_T1 = torch.arange(first, first + tokens, device=scores.device)[:, None]
         key_N = torch.arange(first_key, first_key + keys, device=scores.device)
-        apart_TN = (query_T1 - key_N).abs().to(dtype)
-        scores_HTN = scores_HTN - call.slopes_H.to(dtype)[:, None, None] * apart_TN
+        scores_HTN = scores_HTN + by_distance(key_N - query_T1, dtype, call)
     if call.softcap is not None:
         scores_HTN = call.softcap * torch.tanh(scores_HTN / call.softcap)
     if not call.band.full:
@@ -77,6 +78,15 @@ def attention_weights(
         return torch.softmax(scores_HTN, dim=-1)
     sinks_HT1 = call.sinks_H.to(dtype)[:, None, None].expand(-1, tokens, 1)
     return torch.softmax(torch.cat([scores_HTN, sinks_HT1], dim=-1), dim=-1)[..., :-1]
+
+
+def by_distance(apart_TN: Tensor, dtype: torch.dtype, call: AttentionCall) -> Tensor:
+    """What is added to scores [H, T, N], by the place of a key less that of the query."""
+    if call.bias_HP is not None:
+        reach = call.bias_HP.shape[1] // 2
+        return call.bias_HP.to(dtype)[:, apart_TN.clamp(-reach, reach) + reach]
+    assert call.slopes_H is not None
+    return -call.slopes_H.to(dtype)[:, None, None] * apart_TN.abs().to(dtype)
 
 
 def seen(
@@ -171,6 +181,7 @@ def normed(x_TM: Tensor, norm: Norm) -> Tensor:
 
 def append(call: AppendCall) -> tuple[Tensor, Sequence[Tensor], Sequence[Tensor]]:
     """Queries ready for attention, and all keys and values, appended by the state itself."""
+    bind()
     q_THD, k_TKD, v_TKD = turned(call)
     keys, values = call.remember(k_TKD, v_TKD)
     return q_THD, keys, values

@@ -5,13 +5,25 @@ T tokens, N keys, H heads, K key/value heads, D width of a head, M model.
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor, nn
 
 from girih.kernels import dispatch, reference
 from girih.kernels.calls import CAUSAL, FULL, AppendCall, AttentionCall, Band, Heads, Rows
+from girih.nn.positions import biases
 from girih.nn.registry import Place, builds, made
 from girih.nn.weight import Products, weights
-from girih.spec import Alibi, AllHeads, Causal, Chunked, Mask, Rope, Sliding
+from girih.spec import (
+    Alibi,
+    AllHeads,
+    Causal,
+    Chunked,
+    Mask,
+    RelativeBias,
+    Rope,
+    SharedBias,
+    Sliding,
+)
 from girih.spec import Attention as AttentionNode
 from girih.state.step import Step
 
@@ -27,7 +39,10 @@ class Attention(nn.Module):
         self.band = band(node.mask)
         self.rope = node.position if isinstance(node.position, Rope) else None
         self.slopes = node.position.slopes(node.heads) if isinstance(node.position, Alibi) else None
-        matrices = weights(node.tensors(place.dim))
+        shapes = node.tensors(place.dim)
+        if isinstance(node.position, RelativeBias):
+            self.buckets = nn.Parameter(torch.empty(shapes["buckets"].shape))
+        matrices = weights(shapes)
         self.q, self.k, self.v, self.o = (matrices[name] for name in "qkvo")
         self.into = Products([self.q, self.k, self.v], exact=place.exact)
         self.out = Products([self.o], exact=place.exact)
@@ -88,6 +103,15 @@ class Attention(nn.Module):
             seen=lambda: step.seen(self.path, "k", "v"),
         )
 
+    def bias(self, step: Step) -> Tensor | None:
+        """What is added to scores by distance, [H, P]: the layer's own, or the last one's."""
+        position = self.node.position
+        if isinstance(position, RelativeBias):
+            step.biases[SharedBias()] = biases(position, self.buckets)
+        elif not isinstance(position, SharedBias):
+            return None
+        return step.biases[SharedBias()]
+
     def call(
         self,
         q_THD: Tensor,
@@ -106,6 +130,7 @@ class Attention(nn.Module):
             band=self.band,
             softcap=self.node.softcap,
             slopes_H=None if self.slopes is None else q_THD.new_tensor(self.slopes),
+            bias_HP=self.bias(step),
             ends=step.ends,
             heads=append.heads,
             room=append.room,

@@ -1,12 +1,13 @@
 """Layers of branches with an input and a head. T tokens, M model, R wanted rows, V vocabulary."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
 from girih.kernels.calls import Rows
+from girih.nn.positions import sinusoids
 from girih.nn.registry import Place, builds, made
 from girih.nn.rotary import rotation
 from girih.nn.weight import Products, weights
@@ -14,7 +15,7 @@ from girih.spec import Branch as BranchNode
 from girih.spec import Layer as LayerNode
 from girih.spec import Model as ModelNode
 from girih.spec import Parallel as ParallelNode
-from girih.spec import Rope
+from girih.spec import Rope, Sinusoid
 from girih.spec import Stack as StackNode
 from girih.state.step import Step
 
@@ -121,20 +122,28 @@ class Stack(nn.Module):
 
     def forward(self, step: Step) -> Tensor:
         """Logits [R, V] in float32, or the normed hidden states [R, M] without a head."""
-        step = replace(step, rotations=self.rotations(step.positions))
+        turned = self.rotations(step.positions, step.counts, step.horizons)
+        step = replace(step, rotations=turned)
         return self.through(self.start(step), step)
 
-    def rotations(self, positions_T: Tensor) -> dict[Rope, tuple[Tensor, Tensor]]:
+    def rotations(
+        self, positions_T: Tensor, counts: Sequence[int], horizons: Sequence[int]
+    ) -> dict[Rope, tuple[Tensor, Tensor]]:
         """Cosines and sines of each rotary encoding at these positions."""
-        return {rope: rotation(rope, positions_T) for rope in self.ropes}
+        return {rope: rotation(rope, positions_T, counts, horizons) for rope in self.ropes}
 
     def start(self, step: Step) -> Tensor:
         """The embedded tokens [T, M]."""
         x_TM = self.embed.rows(step.tokens, RESIDUAL)
         if self.node.input.scale is not None:
             x_TM = x_TM * self.node.input.scale
+        place = self.node.input.position
+        if place is not None and step.positions.dim() > 1:
+            raise ValueError(f"positions of several axes, {place.what} of one")
         if self.position is not None:
             x_TM = x_TM + self.position.rows(step.positions, RESIDUAL)
+        elif isinstance(place, Sinusoid):
+            x_TM = x_TM + sinusoids(place, step.positions, self.node.dim)
         return x_TM if self.embed_norm is None else self.embed_norm(x_TM)
 
     def through(self, x_TM: Tensor, step: Step) -> Tensor:

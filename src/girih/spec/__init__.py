@@ -14,18 +14,30 @@ from girih.spec.model import Branch, Head, Layer, Model, Parallel, Stack, Tokens
 from girih.spec.norms import AllHeads, LayerNorm, Norm, RMSNorm
 from girih.spec.positions import (
     Alibi,
-    FrequencyFactors,
     Learned,
+    RelativeBias,
+    Rope,
+    Sections,
+    SharedBias,
+    Sinusoid,
+)
+from girih.spec.scalings import (
+    DynamicScaling,
+    FrequencyFactors,
     LinearScaling,
     Llama3Scaling,
-    Rope,
+    LongScaling,
+    ProportionalScaling,
+    Scaling,
     YarnScaling,
 )
 
 __all__ = [
     "FORMATS", "MLP", "Alibi", "AllHeads", "Attention", "Branch", "Causal", "Chunked", "Cost",
-    "Flops", "Format", "FrequencyFactors", "Full", "Head", "LatentAttention", "Layer",
-    "LayerNorm", "Learned", "LinearScaling", "Llama3Scaling", "Mask", "Mixer", "Model", "Node",
-    "Norm", "Parallel", "RMSNorm", "Rope", "Sliding", "Slot", "SpecError", "Stack", "Tensor",
-    "Tokens", "Work", "YarnScaling", "cost", "draw", "format_of", "from_json", "graph", "to_json",
+    "DynamicScaling", "Flops", "Format", "FrequencyFactors", "Full", "Head", "LatentAttention",
+    "Layer", "LayerNorm", "Learned", "LinearScaling", "Llama3Scaling", "LongScaling", "Mask",
+    "Mixer", "Model", "Node", "Norm", "Parallel", "ProportionalScaling", "RMSNorm", "RelativeBias",
+    "Rope", "Scaling", "Sections", "SharedBias", "Sinusoid", "Sliding", "Slot", "SpecError",
+    "Stack", "Tensor", "Tokens", "Work", "YarnScaling", "cost", "draw", "format_of", "from_json",
+    "graph", "to_json",
 ]  # fmt: skip

@@ -9,7 +9,8 @@ from girih.spec.masks import Chunked, Mask, Sliding
 from girih.spec.mixers import MLP, Attention
 from girih.spec.model import Branch, Layer, Model, Parallel, Stack
 from girih.spec.norms import AllHeads
-from girih.spec.positions import Rope
+from girih.spec.positions import RelativeBias, Rope, Sinusoid
+from girih.spec.scalings import ProportionalScaling
 
 
 def graph(spec: Model) -> dict[str, Any]:
@@ -34,6 +35,7 @@ def stack_graph(stack: Stack) -> dict[str, Any]:
             {"name": name.removesuffix(".weight"), "shape": list(t.shape), "parameters": t.numel}
             for name, t in tables.items()
         ],
+        "position": words(stack.input.position) if stack.input.position else None,
         "layers": [layer_graph(stack, *span) for span in spans(stack.layers)],
         "norm": words(stack.norm) if stack.norm else None,
         "norm_parameters": sum(t.numel for t in norm.values()),
@@ -111,6 +113,13 @@ def words(value: Node) -> str:
         return f"{form}: {value.activation}, hidden {value.hidden:,}" + (
             ", biased" if value.biased else ""
         )
+    if isinstance(value, Rope):
+        return rope_words(value)
+    if isinstance(value, RelativeBias):
+        sides = "both sides" if value.two_sided else "one side"
+        return f"{value.what} of {value.buckets} buckets up to {value.distance:,}, {sides}"
+    if isinstance(value, Sinusoid):
+        return f"{value.what}, {'in halves' if value.pairs == 'half' else value.pairs}"
     return value.what
 
 
@@ -124,7 +133,7 @@ def attention_words(value: Attention) -> str:
     parts.append(mask_words(value.mask))
     if value.position is not None:
         place = value.position
-        parts.append(rope_words(place) if isinstance(place, Rope) else place.what)
+        parts.append(words(place))
     if value.head_norm is not None:
         together = isinstance(value.head_norm, AllHeads)
         parts.append("q/k norm of all heads" if together else "q/k norm")
@@ -147,7 +156,12 @@ def mask_words(mask: Mask) -> str:
 
 def rope_words(value: Rope) -> str:
     """A rotary encoding in a few words."""
-    factor = getattr(value.scaling, "factor", None)
-    times = "" if factor is None else f" x {factor:g}"
-    scaling = f" with {value.scaling.what}{times}" if value.scaling else ""
-    return f"{value.what} {value.theta:,.10g}{scaling}"
+    scaling, factor = value.scaling, getattr(value.scaling, "factor", 1.0)
+    words = f" with {scaling.what}" if scaling else ""
+    words += f" x {factor:g}" if factor != 1 else ""
+    if isinstance(scaling, ProportionalScaling):
+        words += f" of {scaling.pairs} in {value.width // 2} pairs"
+    if value.sections is not None:
+        pairs = " + ".join(map(str, value.sections.pairs))
+        words += f" in {value.sections.order} sections of {pairs} pairs"
+    return f"{value.what} {value.theta:,.10g}{words}"

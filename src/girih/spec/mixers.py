@@ -6,7 +6,7 @@ from girih.spec.base import Flops, Node, Slot, Tensor, Work, node, positive, pre
 from girih.spec.latent import LatentAttention
 from girih.spec.masks import Causal, Chunked, Full, Mask, Sliding
 from girih.spec.norms import AllHeads, RMSNorm
-from girih.spec.positions import Alibi, Rope
+from girih.spec.positions import Alibi, RelativeBias, Rope, SharedBias
 
 Activation = Literal["silu", "gelu", "gelu_tanh", "relu"]
 
@@ -24,7 +24,7 @@ class Attention(Node):
     kv_heads: int
     head_dim: int
     mask: Causal | Full | Sliding | Chunked = Causal()
-    position: Rope | Alibi | None = None
+    position: Rope | Alibi | RelativeBias | SharedBias | None = None
     head_norm: RMSNorm | AllHeads | None = None
     """Of each query and key before rotation; one weight for the queries, one for the keys."""
     biases: tuple[Literal["q", "k", "v", "o"], ...] = ()
@@ -58,6 +58,9 @@ class Attention(Node):
         for name in self.biases:
             weight = out[f"{name}.weight"]
             out[f"{name}.bias"] = Tensor(weight.shape[:1], weight.axes[:1])
+        if isinstance(self.position, RelativeBias):
+            shape = (self.position.buckets, self.heads)
+            out["buckets"] = Tensor(shape, ("buckets", "heads"))
         if isinstance(self.head_norm, AllHeads):
             out |= prefixed("q_norm", self.head_norm.norm.tensors(queries))
             out |= prefixed("k_norm", self.head_norm.norm.tensors(keys))

@@ -9,7 +9,8 @@ from girih.spec.base import Flops, Node, Slot, Tensor, Work, node, positive, pre
 from girih.spec.latent import LatentAttention
 from girih.spec.mixers import MLP, Attention
 from girih.spec.norms import LayerNorm, RMSNorm
-from girih.spec.positions import Learned
+from girih.spec.positions import Learned, Rope, Sinusoid
+from girih.spec.sharing import check_shared
 
 MAX_LAYERS = 10_000
 """More layers than any model has; keeps a hostile spec from filling the memory."""
@@ -115,7 +116,7 @@ class Tokens(Node):
     what: ClassVar[str] = "tokens"
 
     vocab: int
-    position: Learned | None = None
+    position: Learned | Sinusoid | None = None
     scale: float | None = None
     """What the embedding is multiplied by (Gemma: the root of the width)."""
     norm: RMSNorm | LayerNorm | None = None
@@ -128,7 +129,7 @@ class Tokens(Node):
     def tensors(self, dim: int) -> dict[str, Tensor]:
         """The tables of the input, by local name."""
         out = {"embed.weight": Tensor((self.vocab, dim), ("vocab", "model"))}
-        if self.position is not None:
+        if isinstance(self.position, Learned):
             out["position.weight"] = Tensor((self.position.length, dim), ("positions", "model"))
         return out | (prefixed("embed_norm", self.norm.tensors(dim)) if self.norm else {})
 
@@ -175,11 +176,14 @@ class Stack(Node):
         parts = sum(len(layer.branches) for layer in self.layers)
         require(parts <= MAX_BRANCHES, f"layers: {parts} branches are more than {MAX_BRANCHES}")
         table = self.input.position
-        if table is not None:
+        if isinstance(table, Learned):
             require(
                 self.context is not None and self.context <= table.length,
                 f"context {self.context} is more than the {table.length} learned positions",
             )
+        if isinstance(table, Sinusoid):
+            table.fits(self.dim)
+        check_shared(self.leaves(), self.name)
 
     def tensors(self) -> dict[str, Tensor]:
         """Every distinct tensor of this stack, by its name inside it."""
@@ -236,6 +240,16 @@ class Model(Node):
     def flops(self, work: Work) -> Flops:
         """The matrix products of one forward pass."""
         return sum((stack.flops(work) for stack in self.stacks), Flops())
+
+    def rotations(self, horizon: int) -> tuple[Rope, ...]:
+        """How a sequence that will come to so many tokens is rotated.
+
+        Keys may be used again where it is the same for both.
+        """
+        branches = (branch for stack in self.stacks for _, branch in stack.leaves())
+        found = (getattr(branch.mixer, "position", None) for branch in branches)
+        ropes = dict.fromkeys(one for one in found if isinstance(one, Rope))
+        return tuple(rope.at(horizon) for rope in ropes)
 
     @property
     def context(self) -> int | None:

@@ -83,6 +83,8 @@ class DenseState:
         self.lengths = [0] * sequences
         self.written = [0] * sequences
         """Tokens of each sequence that windows have seen, those that were taken back too."""
+        self.horizons: list[int | None] = [None] * sequences
+        """The most tokens that each sequence will come to, where somebody says so."""
         self.marks: list[list[Mark]] = [[] for _ in range(sequences)]
         self.blocks: dict[tuple[str, str], Tensor] = {}
         self.windows: dict[tuple[str, str], int] = {}
@@ -105,6 +107,15 @@ class DenseState:
     def positions(self, sequence: int) -> int:
         """How many tokens a sequence has behind it."""
         return self.lengths[sequence]
+
+    def expect(self, sequence: int, tokens: int) -> None:
+        """Say how many tokens a sequence will come to at the most, for what depends on it."""
+        self.horizons[sequence] = tokens
+
+    def horizon(self, sequence: int) -> int:
+        """The most tokens that a sequence will come to: the capacity, where nobody says so."""
+        stated = self.horizons[sequence]
+        return self.capacity if stated is None else stated
 
     def remember(
         self, path: str, values: Mapping[str, Tensor], step: Step
@@ -210,10 +221,12 @@ class DenseState:
             block[target, :, :written] = block[source, :, :written]
         self.evict(target)
         self.lengths[target], self.written[target] = length, written
+        self.horizons[target] = self.horizons[source]
 
     def evict(self, sequence: int) -> None:
         """Forget a sequence; its row is free for another."""
         self.lengths[sequence] = self.written[sequence] = 0
+        self.horizons[sequence] = None
         self.marks[sequence] = []
 
     def grown(self, capacity: int) -> "DenseState":
@@ -230,6 +243,11 @@ class DenseState:
         )
         made.lengths, made.written = list(self.lengths), list(self.written)
         made.marks = [list(kept) for kept in self.marks]
+        # A sequence that has begun stays what it was begun as.
+        made.horizons = [
+            self.horizon(row) if length else self.horizons[row]
+            for row, length in enumerate(self.lengths)
+        ]
         longest = max(self.written)
         for key, block in self.blocks.items():
             # A window is as long as before, or its end has not been reached yet.
