@@ -5,6 +5,7 @@ by a hundred times, or the row would not notice the mistake.
 """
 
 from configs import DEEPSEEK, NEOX, SIZE, YARN
+from gemmas import GEMMAS
 from girih.spec import (
     MLP,
     Attention,
@@ -17,10 +18,21 @@ from girih.spec import (
     Sliding,
     Tokens,
 )
-from mutants import COMMON, GEMMA, ROPE, WINDOW, Mutant, Row, on, shy, untransposed, zeroed
+from mutants import (
+    COMMON,
+    ROPE,
+    WINDOW,
+    Mutant,
+    Row,
+    late_norm,
+    on,
+    shy,
+    untransposed,
+    zeroed,
+)
 from ropes import ROPES
 
-ROWS = {
+ROWS = GEMMAS | {
     "llama": Row(
         "llama", SIZE | dict(rope_theta=500.0), ROPE | COMMON, gguf="llama"
     ),
@@ -49,40 +61,6 @@ ROWS = {
         "qwen2",
         SIZE | dict(use_sliding_window=True, sliding_window=8, max_window_layers=1),
         WINDOW | {"a window in every layer": Mutant(spec=on(Attention, mask=Sliding(left=7)))},
-    ),
-    "gemma": Row(
-        "gemma", SIZE | dict(head_dim=8, num_attention_heads=4), ROPE | GEMMA,
-    ),
-    "gemma2": Row(
-        "gemma2",
-        SIZE
-        | dict(head_dim=10, query_pre_attn_scalar=40, sliding_window=8)
-        | dict(attn_logit_softcapping=4.0, final_logit_softcapping=3.0),
-        GEMMA
-        | WINDOW
-        | {
-            "no softcap": Mutant(spec=on(Attention, softcap=None)),
-            "no softcap of logits": Mutant(spec=on(Head, softcap=None)),
-            "scaled by head_dim": Mutant(spec=on(Attention, scale=None)),
-            "no norm behind": Mutant(spec=on(Branch, post=None)),
-        },
-    ),
-    "gemma3": Row(
-        "gemma3_text",
-        SIZE
-        | dict(head_dim=8, query_pre_attn_scalar=40, sliding_window=8, sliding_window_pattern=3)
-        | dict(rope_parameters=dict(
-            sliding_attention=dict(rope_type="default", rope_theta=50.0),
-            full_attention=dict(rope_type="linear", factor=4.0, rope_theta=900.0),
-        )),
-        GEMMA
-        | WINDOW
-        | {
-            "one rotation": Mutant(spec=on(Rope, theta=900.0)),
-            "no scaling": Mutant(spec=on(Rope, scaling=None)),
-            "no head norm": Mutant(spec=on(Attention, head_norm=None)),
-            "scaled by head_dim": Mutant(spec=on(Attention, scale=None)),
-        },
     ),
     "olmo2": Row(
         "olmo2",
@@ -200,7 +178,7 @@ ROWS = {
         ROPE
         | {
             "no head norm": Mutant(spec=on(Attention, head_norm=None)),
-            "head norm after rotation": Mutant(late_norm=True),
+            "head norm after rotation": Mutant(patch=late_norm),
             "epsilon": COMMON["epsilon"],
         },
         gguf="qwen3",

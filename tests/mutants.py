@@ -3,9 +3,26 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
 
+import pytest
 import torch
 
-from girih.spec import MLP, Attention, Model, RMSNorm, Rope, Sliding, Tokens
+from girih.kernels import reference
+from girih.nn import attention
+from girih.spec import (
+    MLP,
+    Attention,
+    Branch,
+    Head,
+    Layer,
+    Model,
+    OwnKeys,
+    RMSNorm,
+    Rope,
+    SharedKeys,
+    Sliding,
+    Stack,
+    Tokens,
+)
 from girih.spec.base import Node
 
 
@@ -63,7 +80,7 @@ class Mutant:
 
     spec: Callable[[Model], Model] = lambda spec: spec
     weights: Callable[[str, torch.Tensor], torch.Tensor] = lambda name, value: value
-    late_norm: bool = False
+    patch: Callable[[pytest.MonkeyPatch], None] = lambda patch: None
 
 
 @dataclass(frozen=True)
@@ -77,6 +94,49 @@ class Row:
     """The architecture's name in GGUF files."""
     redraw: Callable | None = None
     """A further redraw of the reference model, where a fact needs one to show."""
+
+
+def late_norm(patch):
+    """Head norms on the wrong side of the rotation."""
+    usual = reference.turned
+
+    def turned(call):
+        heads = call.heads
+        call.heads = replace(heads, query_norm=None, key_norm=None)
+        q_THD, k_TKD, v_TKD = usual(call)
+        call.heads = heads
+        norms = heads.query_norm, heads.key_norm
+        return *(reference.normed(x, n) for x, n in zip((q_THD, k_TKD), norms, strict=True)), v_TKD
+
+    patch.setattr(reference, "turned", turned)
+
+
+def first_lender(patch):
+    """Keys of the first layer of a kind where those of the last are meant."""
+
+    def lenders(stack):
+        first, out = {}, {}
+        for path, branch in stack.leaves():
+            if isinstance(branch.mixer, Attention):
+                found = first.setdefault(branch.mixer.kind, path)
+                out |= {path: found} if isinstance(branch.mixer.keys, SharedKeys) else {}
+        return out
+
+    patch.setattr(Stack, "lenders", lenders)
+
+
+def late_values(patch):
+    """Values made of the keys after their norm."""
+    usual = attention.Attention.with_values
+
+    def with_values(self, made_TO):
+        if self.node.keys == SharedKeys() or not self.node.keys.joined:
+            return usual(self, made_TO)
+        kept = self.node.kv_heads * self.node.head_dim
+        k_TKD = made_TO[:, -kept:].unflatten(1, (self.node.kv_heads, -1))
+        return torch.cat([made_TO, self.v_norm(self.k_norm(k_TKD)).flatten(1)], dim=1)
+
+    patch.setattr(attention.Attention, "with_values", with_values)
 
 
 def shy(blocks, up, down, strength=900.0):
@@ -112,4 +172,47 @@ GEMMA = {
     "norms without offset": Mutant(spec=on(RMSNorm, offset=False)),
     "no embedding scale": Mutant(spec=on(Tokens, scale=None)),
     "epsilon": Mutant(spec=on(RMSNorm, eps=1e-6)),
+}
+
+
+def scaled(**parts):
+    """Weights of these names (dots written as underscores), multiplied."""
+
+    def weights(name, value):
+        found = [factor for part, factor in parts.items() if name.endswith(part.replace("__", "."))]
+        return value * found[0] if found else value
+
+    return Mutant(weights=weights)
+
+
+def other_input(name, value):
+    """Each layer's input in the place of the one before."""
+    if "of_layers.embed" in name:
+        return value.roll(10, 1)
+    return value.roll(10, 0) if "of_layers.project" in name else value
+
+
+INPUTS = {
+    "inputs of other layers": Mutant(weights=other_input),
+    "rows of inputs unscaled": scaled(of_layers__embed__weight=10**-0.5),
+    "products of inputs unscaled": scaled(of_layers__project__weight=48**0.5),
+    "sums of inputs undivided": scaled(
+        of_layers__embed__weight=2**0.5, of_layers__norm__weight=2**0.5
+    ),
+}
+GEMMA4 = {
+    **{name: GEMMA[name] for name in ("no embedding scale", "epsilon")},
+    **WINDOW,
+    "norms with offset": Mutant(spec=on(RMSNorm, offset=lambda norm: norm.weighted)),
+    "no norm of values": Mutant(spec=on(OwnKeys, value_norm=None)),
+    "no head norm": Mutant(spec=on(Attention, head_norm=None)),
+    "no norm behind": Mutant(spec=on(Branch, post=None)),
+    "scaled by head_dim": Mutant(spec=on(Attention, scale=None)),
+    "layers not scaled": Mutant(spec=on(Layer, scaled=False)),
+    "no softcap of logits": Mutant(spec=on(Head, softcap=None)),
+    "far heads rotated as a whole": Mutant(spec=on(Rope, scaling=None)),
+    "far heads rotated in part": Mutant(
+        spec=on(Rope, scaling=None, width=lambda rope: 4 if rope.scaling else rope.width)
+    ),
+    "one rotation": Mutant(spec=on(Rope, theta=900.0)),
 }

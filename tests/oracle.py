@@ -15,7 +15,9 @@ def reference_model(row, seed=0):
     config = transformers.AutoConfig.for_model(row.model_type, **row.config)
     model = transformers.AutoModelForCausalLM.from_config(config).eval().float()
     generator = torch.Generator().manual_seed(seed + 1)
-    redraw(model.named_parameters(), generator)
+    kept = model.state_dict()
+    saved = [(name, value) for name, value in model.named_buffers() if name in kept]
+    redraw([*model.named_parameters(), *saved], generator)
     if row.redraw:
         row.redraw(model)
     model.tie_weights()

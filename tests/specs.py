@@ -16,12 +16,15 @@ from girih.spec import (
     Head,
     LatentAttention,
     Layer,
+    LayerInput,
+    LayerInputs,
     LayerNorm,
     Learned,
     LinearScaling,
     Llama3Scaling,
     LongScaling,
     Model,
+    OwnKeys,
     Parallel,
     ProportionalScaling,
     RelativeBias,
@@ -29,6 +32,7 @@ from girih.spec import (
     Rope,
     Sections,
     SharedBias,
+    SharedKeys,
     Sinusoid,
     Sliding,
     Stack,
@@ -43,22 +47,23 @@ MLA = LatentAttention(
     heads=3, kv_rank=7, plain_dim=6, rope_dim=4, value_dim=5, norm=RMSNorm(eps=1e-3),
     position=Rope(width=4, theta=50.0),
 )  # fmt: skip
+BARE = RMSNorm(eps=1e-3, weighted=False)
 GATED = MLP(hidden=40, activation="silu")
+
+
+def layer(attention=GQA, mlp=GATED, norm=NORM, post=None):
+    """Attention, then an MLP."""
+    attn = Branch(name="attn", pre=norm, mixer=attention, post=post)
+    return Layer(branches=(attn, Branch(name="mlp", pre=norm, mixer=mlp, post=post)))
 
 
 def decoder(attention=GQA, mlp=GATED, norm=NORM, position=None, tied=False, layers=2, post=None):
     """A tiny decoder of equal layers."""
-    layer = Layer(
-        branches=(
-            Branch(name="attn", pre=norm, mixer=attention, post=post),
-            Branch(name="mlp", pre=norm, mixer=mlp, post=post),
-        )
-    )
     stack = Stack(
         name="decoder",
         dim=DIM,
         input=Tokens(vocab=VOCAB, position=position),
-        layers=(layer,) * layers,
+        layers=(layer(attention, mlp, norm, post),) * layers,
         norm=norm,
         head=Head(tied=tied),
         context=CONTEXT,
@@ -98,6 +103,14 @@ def alternating():
     return Model(stacks=(replace(stack, layers=(*stack.layers, far)),))
 
 
+def sharing(**more):
+    """Layers with and without a window; two later ones read the keys of the last of their kind."""
+    near = replace(GQA, mask=Sliding(left=7), position=Rope(width=8, theta=30.0), **more)
+    far = replace(GQA, kv_heads=3, **more)
+    mixers = (near, far, near, *(replace(one, keys=SharedKeys()) for one in (far, near)))
+    return Model(stacks=(replace(decoder().stacks[0], layers=tuple(map(layer, mixers))),))
+
+
 def beside(own, shared):
     """Attention and MLP in parallel, each behind its own norm or both behind one."""
     window = replace(GQA, mask=Sliding(left=8))
@@ -123,6 +136,16 @@ def decoder_of(**more):
     """A decoder whose input has more."""
     stack = decoder().stacks[0]
     return Model(stacks=(replace(stack, input=Tokens(vocab=VOCAB, **more)),))
+
+
+def with_inputs():
+    """Layers with an input of their own, and a number that each is scaled by."""
+    reads = Branch(name="input", mixer=LayerInput(width=7, activation="gelu_tanh"), post=NORM)
+    layers = [Layer(branches=(*one.branches, reads), scaled=True) for one in [layer()] * 2]
+    given = LayerInputs(layers=2, vocab=VOCAB + 2, width=7, norm=NORM)
+    tokens = Tokens(vocab=VOCAB, of_layers=given)
+    stack = replace(decoder().stacks[0], layers=(*layers, layer()), input=tokens)
+    return Model(stacks=(stack,))
 
 
 def bent():
@@ -197,6 +220,19 @@ SPECS = {
     "parallel": beside(None, NORM),
     "parallel-own-norms": beside(NORM, None),
     "bent-head": bent(),
+    "layer-inputs": with_inputs(),
+    "sinks": decoder(replace(GQA, sinks=True)),
+    "sinks-in-a-window": decoder(replace(GQA, sinks=True, mask=Sliding(left=8), biases=("q",))),
+    "gated": decoder(replace(GQA, gated=True, biases=("q", "gate"), head_norm=NORM)),
+    "shared-keys": sharing(),
+    "shared-keys-normed": sharing(head_norm=RMSNorm(eps=1e-3), gated=True, sinks=True),
+    "shared-keys-norm-of-all-heads": sharing(head_norm=AllHeads(norm=NORM)),
+    "value-norm": decoder(replace(GQA, keys=OwnKeys(value_norm=RMSNorm(eps=1e-3)))),
+    "weightless-value-norm": decoder(replace(GQA, keys=OwnKeys(value_norm=BARE))),
+    "values-of-keys": decoder(
+        replace(GQA, head_norm=NORM, keys=OwnKeys(joined=True, value_norm=BARE))
+    ),
+    "weightless-norms": decoder(replace(GQA, head_norm=BARE), norm=BARE),
 }
 
 PURE = {

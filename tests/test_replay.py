@@ -13,10 +13,11 @@ from girih.kernels import pytorch, reference
 from girih.kernels.calls import AppendCall, AttentionCall, Heads, Norm
 from girih.nn.build import allocate, build, canonical, fill
 from girih.plan import Plan
-from girih.spec import MLP, Attention, DynamicScaling, LayerNorm, Rope
+from girih.spec import MLP, Attention, DynamicScaling, LayerNorm, Rope, SharedKeys
+from girih.spec import Model as Spec
 from girih.state.dense import DenseRoom, DenseState
 from girih.state.step import step_of
-from specs import NORM, SPECS, decoder
+from specs import NORM, SPECS, decoder, layer
 
 WIDE = Attention(
     heads=4, kv_heads=2, head_dim=16, position=Rope(width=16, theta=100.0), biases=("q", "v", "o")
@@ -53,6 +54,9 @@ BOUND = {
     "latent": "latent",
 }
 """Rows whose attention has no kernel of one query over a room."""
+WIDER = widened(decoder(WIDE, GATED)).stacks[0]
+SHARED = layer(replace(WIDE, biases=("q",), keys=SharedKeys(), head_norm=NORM), GATED)
+CASES["shared keys"] = Spec(stacks=(replace(WIDER, layers=(WIDER.layers[0], SHARED)),))
 STEPS = [[5, 6, 7], [8, 9, 10], [11, 12, 13], [14, 15, 16]]
 
 

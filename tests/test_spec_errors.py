@@ -15,14 +15,17 @@ from girih.spec import (
     Layer,
     Llama3Scaling,
     Model,
+    OwnKeys,
     RMSNorm,
     Rope,
+    SharedKeys,
+    Sliding,
     SpecError,
     Stack,
     from_json,
     to_json,
 )
-from specs import GQA, NORM, SPECS, decoder
+from specs import GQA, NORM, SPECS, decoder, layer
 
 STACK = "stacks.0"
 RUN = f"{STACK}.layers.0"
@@ -90,6 +93,15 @@ REFUSED = {
     "word": (f"{SECOND}.mixer.activation", "tanh", f"{HERE}.branches[1].mixer.activation: 'tanh'"),
     "list": (f"{MIXER}.biases", "q", f"{AT}.biases: 'q' is not a list"),
     "entry": (f"{MIXER}.biases", ["q", "x"], f"{AT}.biases[1]: 'x' is not one of q"),
+    "bias of nothing": (f"{MIXER}.biases", ["gate"], f"{AT}: biases: there is no product gate to"),
+    "no lender": (
+        f"{MIXER}.keys", {"type": "SharedKeys"},
+        "$.stacks[0]: layers.0.attn: no layer before it keeps keys of its kind",
+    ),
+    "no weights": (
+        f"{STACK}.norm", {"type": "RMSNorm", "eps": 1, "offset": True, "weighted": False},
+        "$.stacks[0].norm: offset: there are no weights to add one to",
+    ),
     "missing": (f"{MIXER}.kv_heads", MISSING, f"{AT}: Attention needs the field kv_heads"),
     "no type": (f"{MIXER}.type", MISSING, f"{AT}.type: None is unknown; here: A"),
     "unknown type": (f"{MIXER}.type", "Mamba", f"{AT}.type: 'Mamba' is unknown; here: A"),
@@ -156,6 +168,21 @@ def unequal(spec):
     attn, mlp = stack.layers[-1].branches
     last = Layer(branches=(replace(attn, mixer=replace(attn.mixer, heads=2)), mlp))
     return replace(stack, layers=(stack.layers[0], last))
+
+
+def test_keys_are_shared_within_their_kind_alone():
+    own, reads = SPECS["shared-keys"].stacks[0], replace(GQA, keys=SharedKeys())
+    assert own.lenders() == {
+        f"decoder.layers.{reader}.attn": f"decoder.layers.{keeper}.attn"
+        for reader, keeper in ((3, 1), (4, 2))
+    }
+    for other in (dict(kv_heads=3), dict(mask=Sliding(left=7)), dict(position=None)):
+        with pytest.raises(SpecError, match=r"^layers\.1\.attn: no layer before it keeps keys of"):
+            replace(own, layers=(layer(GQA), layer(replace(reads, **other))))
+    with pytest.raises(SpecError, match=r"^biases: there is no product k, v to be biased"):
+        replace(reads, biases=("q", "k", "v"))
+    with pytest.raises(SpecError, match=r"^biases: there is no product v to be biased"):
+        replace(GQA, keys=OwnKeys(joined=True), biases=("v",))
 
 
 def test_nodes_are_checked_when_they_are_made():

@@ -10,6 +10,7 @@ from girih.kernels.calls import AppendCall, AttentionCall, LinearCall, Rows
 from girih.kernels.dispatch import choose, label
 from girih.kernels.packed import Packed
 from girih.nn.attention import Attention
+from girih.nn.latent import LatentAttention
 from girih.nn.stack import RESIDUAL, Branch, Stack
 from girih.nn.weight import Products
 from girih.plan import Plan
@@ -33,9 +34,11 @@ def explained(module: nn.Module) -> list[dict[str, Any]]:
             for branch_name, branch in stack.layers[first].named_children():
                 assert isinstance(branch, Branch)
                 for leaf, mixer in branch.leaves(branch_name):
-                    asked = calls(mixer, branch.dtype, branch.rounds)
+                    asked = calls(mixer, branch.dtype, branch.rounds, plan)
                     out += [row(where, f"{leaf}.{part}", call, exact) for part, call in asked]
-        out += [row(name, part, call, exact) for part, call in linears(stack, RESIDUAL, False)]
+        for module in (stack.of_layers, stack):
+            made = [] if module is None else linears(module, RESIDUAL, False)
+            out += [row(name, part, call, exact) for part, call in made]
     return merged(out)
 
 
@@ -73,13 +76,12 @@ def stored_as(weight: Packed | Tensor) -> str:
     return weight.format if isinstance(weight, Packed) else str(weight.dtype)[len("torch.") :]
 
 
-def calls(mixer: nn.Module, dtype: torch.dtype, rounds: bool) -> list[tuple[str, Call]]:
+def calls(mixer: nn.Module, dtype: torch.dtype, rounds: bool, plan: Plan) -> list[tuple[str, Call]]:
     """The calls that a mixer makes for one token, as (part, call)."""
-    attends: list[tuple[str, Call]] = []
-    if isinstance(mixer, Attention):
-        append, attention = attending(mixer, dtype)
-        attends = [("", append), ("", attention)]
-    return [*linears(mixer, dtype, rounds), *attends]
+    attends: list[Call] = []
+    if isinstance(mixer, (Attention, LatentAttention)):
+        attends = attending(mixer, dtype, getattr(torch, plan.compute))
+    return [*linears(mixer, dtype, rounds), *(("", call) for call in attends)]
 
 
 def linears(module: nn.Module, dtype: torch.dtype, rounds: bool) -> list[tuple[str, Call]]:
@@ -93,18 +95,26 @@ def linears(module: nn.Module, dtype: torch.dtype, rounds: bool) -> list[tuple[s
     return out
 
 
-def attending(module: Attention, dtype: torch.dtype) -> tuple[AppendCall, AttentionCall]:
-    """The calls of a decode step over eight remembered tokens."""
-    node, device = module.node, next(iter(module.into.matrices.weights)).device
-    plan: Plan = module.plan
-    stored = getattr(torch, plan.compute)
-    state = DenseState(
-        {module.path: node.state()}, sequences=1, capacity=8, dtype=stored, device=device
-    )
+def attending(
+    module: Attention | LatentAttention, dtype: torch.dtype, stored: torch.dtype
+) -> list[Call]:
+    """The calls of a decode step with room for eight tokens."""
+    node, path = module.node, module.path
+    slots = node.state()
+    if isinstance(module, Attention) and module.lender is not None:
+        path, slots = module.lender, module.node.read()
+    device = next(iter(module.into.matrices.weights)).device
+    state = DenseState({path: slots}, sequences=1, capacity=8, dtype=stored, device=device)
     step = step_of([[0]], state=state, device=device)
-    width = (node.heads + 2 * node.kv_heads) * node.head_dim
-    qkv_TO = torch.empty(1, width, dtype=dtype, device=device)
+    if isinstance(module, LatentAttention):
+        sizes = [(1, heads, slots[0].shape[1]) for heads in (module.node.heads, 1)]
+        return [
+            module.call(*(torch.empty(size, dtype=dtype, device=device) for size in sizes), step)
+        ]
+    if module.lender is not None:
+        step.lent[path] = step.seen(path, "k", "v")
+    heads, width = module.shape, module.node.head_dim
+    qkv_TO = torch.empty(1, (heads.query + 2 * heads.kept) * width, dtype=dtype, device=device)
     append = module.append(qkv_TO, replace(step, rotations=dict.fromkeys([module.rope])))
-    q_THD = torch.empty(1, node.heads, node.head_dim, dtype=dtype, device=device)
-    keys, values = append.seen()
-    return append, module.call(q_THD, keys, values, step, append)
+    q_THD = torch.empty(1, heads.query, width, dtype=dtype, device=device)
+    return [append, module.call(q_THD, *append.seen(), step, append)]

@@ -6,7 +6,6 @@ model, V vocabulary.
 
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -50,9 +49,8 @@ class Replay:
         self.device = next(iter(state.blocks.values())).device
         self.cuda = self.device.type == "cuda"
         step = step_of([[0]] * len(rows), state=state, rows=rows, device=self.device)
-        turned = stack.rotations(step.positions, step.counts, step.horizons)
-        self.step = replace(step, rotations=turned)
         self.x_BM = stack.start(step)
+        self.step = stack.filled(step, self.x_BM)
         self.out_BV: Tensor | None = None
         self.from_B: list[int] = []
         self.ahead: dict[Rope, list[Tensor]] = {}
@@ -83,6 +81,8 @@ class Replay:
             into.copy_(torch.tensor(new))
         self.turn(starts)
         self.x_BM.copy_(self.stack.start(step))
+        for path, new_BW in self.stack.inputs(step, self.x_BM).items():
+            step.inputs[path].copy_(new_BW)
 
     def turn(self, starts: list[int]) -> None:
         """Write the rotations, made for some steps ahead: all sequences grow by a token a step."""

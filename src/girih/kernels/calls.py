@@ -57,10 +57,10 @@ CAUSAL, FULL = Band(), Band(right=None)
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class Norm:
-    """A normalisation of rows: "rms" (no bias) or "layer"."""
+    """A normalisation of rows: "rms" (no bias, perhaps no weights) or "layer"."""
 
     kind: str
-    weight_I: Tensor
+    weight_I: Tensor | None
     bias_I: Tensor | None = None
     eps: float
     offset: bool = False
@@ -142,6 +142,7 @@ class Heads:
 
     query: int
     kept: int
+    """None where a row is queries alone, to attend to what another layer keeps."""
     width: int
     rotary: int
     """Pairs of features that are rotated, R."""

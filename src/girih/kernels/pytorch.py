@@ -100,9 +100,10 @@ def append(call: AppendCall) -> tuple[Tensor, Sequence[Tensor], Sequence[Tensor]
     """
     assert call.room is not None
     q_THD, k_TKD, v_TKD = turned(call)
-    rows, starts = call.spans[:, 0], call.spans[:, 1] % call.room.keys.shape[2]
-    call.room.keys[rows, :, starts] = k_TKD.to(call.room.keys.dtype)
-    call.room.values[rows, :, starts] = v_TKD.to(call.room.values.dtype)
+    if call.heads.kept:
+        rows, starts = call.spans[:, 0], call.spans[:, 1] % call.room.keys.shape[2]
+        call.room.keys[rows, :, starts] = k_TKD.to(call.room.keys.dtype)
+        call.room.values[rows, :, starts] = v_TKD.to(call.room.values.dtype)
     return q_THD, *call.seen()
 
 

@@ -171,10 +171,11 @@ def prepared(rows: Rows) -> Tensor:
 
 def normed(x_TM: Tensor, norm: Norm) -> Tensor:
     """Rows after a normalisation, in their own dtype."""
-    if norm.kind == "layer":
-        return layer_norm(x_TM, norm.weight_I, norm.bias_I, norm.eps)
     weight_I = norm.weight_I
-    if norm.offset:
+    if norm.kind == "layer":
+        assert weight_I is not None
+        return layer_norm(x_TM, weight_I, norm.bias_I, norm.eps)
+    if norm.offset and weight_I is not None:
         weight_I = 1 + (weight_I if weight_I.dtype == torch.float64 else weight_I.float())
     return rms_norm(x_TM, weight_I, norm.eps)
 
@@ -183,7 +184,7 @@ def append(call: AppendCall) -> tuple[Tensor, Sequence[Tensor], Sequence[Tensor]
     """Queries ready for attention, and all keys and values, appended by the state itself."""
     bind()
     q_THD, k_TKD, v_TKD = turned(call)
-    keys, values = call.remember(k_TKD, v_TKD)
+    keys, values = call.remember(k_TKD, v_TKD) if call.heads.kept else call.seen()
     return q_THD, keys, values
 
 
@@ -191,17 +192,23 @@ def turned(call: AppendCall) -> tuple[Tensor, Tensor, Tensor]:
     """Queries [T, H, D] and keys [T, K, D], normed and rotated, and values."""
     heads = call.heads
     sizes = [heads.query * heads.width, heads.kept * heads.width, heads.kept * heads.width]
-    parts = call.qkv_TO.split(sizes, dim=-1)
-    normed_parts = heads.query_norm is not None and heads.key_norm is not None
-    if normed_parts and heads.together:
-        parts = (normed(parts[0], heads.query_norm), normed(parts[1], heads.key_norm), parts[2])
-    q_THD, k_TKD, v_TKD = (part.unflatten(-1, (-1, heads.width)) for part in parts)
-    if normed_parts and not heads.together:
-        q_THD, k_TKD = normed(q_THD, heads.query_norm), normed(k_TKD, heads.key_norm)
-    if call.rotation is not None:
-        turn = rotate_neighbours if heads.interleaved else rotate
-        q_THD, k_TKD = turn(q_THD, *call.rotation), turn(k_TKD, *call.rotation)
-    return q_THD, k_TKD, v_TKD
+    q_TO, k_TO, v_TO = call.qkv_TO.split(sizes, dim=-1)
+    q_THD = ready(q_TO, heads.query, heads.query_norm, call)
+    k_TKD = ready(k_TO, heads.kept, heads.key_norm, call)
+    return q_THD, k_TKD, v_TO.unflatten(-1, (heads.kept, heads.width))
+
+
+def ready(x_TO: Tensor, count: int, norm: Norm | None, call: AppendCall) -> Tensor:
+    """Queries or keys of so many heads, [T, count, D], normed and rotated."""
+    heads = call.heads
+    if norm is not None and heads.together:
+        x_TO = normed(x_TO, norm)
+    x_THD = x_TO.unflatten(-1, (count, heads.width))
+    if norm is not None and not heads.together:
+        x_THD = normed(x_THD, norm)
+    if call.rotation is None:
+        return x_THD
+    return (rotate_neighbours if heads.interleaved else rotate)(x_THD, *call.rotation)
 
 
 def widened(weight: Tensor | Packed, rows: slice, dtype: torch.dtype) -> Tensor:
@@ -211,11 +218,11 @@ def widened(weight: Tensor | Packed, rows: slice, dtype: torch.dtype) -> Tensor:
     return weight[rows].to(dtype)
 
 
-def rms_norm(x_TM: Tensor, weight_M: Tensor, eps: float) -> Tensor:
+def rms_norm(x_TM: Tensor, weight_M: Tensor | None, eps: float) -> Tensor:
     """x / sqrt(mean(x^2) + eps) * weight, in float32 within, over the last axis."""
     wide = x_TM if x_TM.dtype == torch.float64 else x_TM.float()
     scaled = wide * torch.rsqrt(wide.square().mean(-1, keepdim=True) + eps)
-    return (scaled * weight_M.to(wide.dtype)).to(x_TM.dtype)
+    return (scaled if weight_M is None else scaled * weight_M.to(wide.dtype)).to(x_TM.dtype)
 
 
 def layer_norm(x_TM: Tensor, weight_M: Tensor, bias_M: Tensor | None, eps: float) -> Tensor:

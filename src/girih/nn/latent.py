@@ -37,16 +37,11 @@ class LatentAttention(nn.Module):
         self.up = None
         if node.q_rank is not None:
             self.up = Products([matrices["q_up"]], exact=place.exact)
-            self.q_norm = made(node.norm, self.wide(node.q_rank, place))
-        self.kv_norm = made(node.norm, self.wide(node.kv_rank, place))
+            self.q_norm = made(node.norm, place.wide(node.q_rank))
+        self.kv_norm = made(node.norm, place.wide(node.kv_rank))
         self.k_up, self.v_up = matrices["k_up"], matrices["v_up"]
         self.out = Products([matrices["o"]], exact=place.exact)
         self.band = band(node.mask)
-
-    @staticmethod
-    def wide(width: int, place: Place) -> Place:
-        """The place of a norm over so many features."""
-        return Place(dim=width, path=place.path, plan=place.plan)
 
     def products(self) -> dict[str, Products]:
         """Its products by the names of their weights."""

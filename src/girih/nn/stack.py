@@ -86,6 +86,8 @@ class Layer(nn.Module):
     def __init__(self, node: LayerNode, place: Place) -> None:
         super().__init__()
         self.path = place.path
+        shape = node.tensors(place.dim)["scale"].shape if node.scaled else None
+        self.scale = None if shape is None else nn.Parameter(torch.empty(shape))
         for branch in node.branches:
             self.add_module(branch.name, made(branch, place.inside(branch.name)))
 
@@ -93,6 +95,8 @@ class Layer(nn.Module):
         """[T, M] -> [T, M]."""
         for branch in self.children():
             x_TM = branch(x_TM, step)
+        if self.scale is not None:
+            x_TM = x_TM * self.scale.to(x_TM.dtype)
         if step.capture is not None and step.capture.wants("hidden"):
             step.capture.put(self.path, x_TM)
         return x_TM
@@ -119,12 +123,25 @@ class Stack(nn.Module):
         found = [getattr(mixer, "position", None) for mixer in mixers]
         self.ropes = list(dict.fromkeys(one for one in found if isinstance(one, Rope)))
         self.embed_norm = made(node.input.norm, place) if node.input.norm else None
+        given = node.input.of_layers
+        self.of_layers = made(given, place.inside("of_layers")) if given else None
+        self.readers = list(node.readers())
 
     def forward(self, step: Step) -> Tensor:
         """Logits [R, V] in float32, or the normed hidden states [R, M] without a head."""
+        x_TM = self.start(step)
+        return self.through(x_TM, self.filled(step, x_TM))
+
+    def filled(self, step: Step, x_TM: Tensor) -> Step:
+        """The step with what its layers read besides the stream."""
         turned = self.rotations(step.positions, step.counts, step.horizons)
-        step = replace(step, rotations=turned)
-        return self.through(self.start(step), step)
+        return replace(step, rotations=turned, inputs=self.inputs(step, x_TM))
+
+    def inputs(self, step: Step, x_TM: Tensor) -> dict[str, Tensor]:
+        """The input of each layer that has one of its own, [T, W], by the path of its reader."""
+        if self.of_layers is None:
+            return {}
+        return dict(zip(self.readers, self.of_layers(step.tokens, x_TM).unbind(1), strict=True))
 
     def rotations(
         self, positions_T: Tensor, counts: Sequence[int], horizons: Sequence[int]
@@ -181,7 +198,7 @@ class Model(nn.Module):
         super().__init__()
         self.spec, self.plan = node, place.plan
         for stack in node.stacks:
-            inside = Place(dim=stack.dim, path=stack.name, plan=place.plan)
+            inside = Place(dim=stack.dim, path=stack.name, plan=place.plan, lenders=stack.lenders())
             self.add_module(stack.name, made(stack, inside))
 
     def forward(self, step: Step) -> Tensor:

@@ -7,10 +7,13 @@ from girih.spec.draw import draw
 from girih.spec.errors import SpecError
 from girih.spec.formats import FORMATS, Format, format_of
 from girih.spec.graph import graph
+from girih.spec.inputs import LayerInput, LayerInputs
+from girih.spec.keys import OwnKeys, SharedKeys
 from girih.spec.latent import LatentAttention
+from girih.spec.layers import Branch, Layer, Mixer, Parallel
 from girih.spec.masks import Causal, Chunked, Full, Mask, Sliding
-from girih.spec.mixers import MLP, Attention, Mixer
-from girih.spec.model import Branch, Head, Layer, Model, Parallel, Stack, Tokens
+from girih.spec.mixers import MLP, Attention
+from girih.spec.model import Head, Model, Stack, Tokens
 from girih.spec.norms import AllHeads, LayerNorm, Norm, RMSNorm
 from girih.spec.positions import (
     Alibi,
@@ -35,9 +38,9 @@ from girih.spec.scalings import (
 __all__ = [
     "FORMATS", "MLP", "Alibi", "AllHeads", "Attention", "Branch", "Causal", "Chunked", "Cost",
     "DynamicScaling", "Flops", "Format", "FrequencyFactors", "Full", "Head", "LatentAttention",
-    "Layer", "LayerNorm", "Learned", "LinearScaling", "Llama3Scaling", "LongScaling", "Mask",
-    "Mixer", "Model", "Node", "Norm", "Parallel", "ProportionalScaling", "RMSNorm", "RelativeBias",
-    "Rope", "Scaling", "Sections", "SharedBias", "Sinusoid", "Sliding", "Slot", "SpecError",
-    "Stack", "Tensor", "Tokens", "Work", "YarnScaling", "cost", "draw", "format_of", "from_json",
-    "graph", "to_json",
+    "Layer", "LayerInput", "LayerInputs", "LayerNorm", "Learned", "LinearScaling", "Llama3Scaling",
+    "LongScaling", "Mask", "Mixer", "Model", "Node", "Norm", "OwnKeys", "Parallel",
+    "ProportionalScaling", "RMSNorm", "RelativeBias", "Rope", "Scaling", "Sections", "SharedBias",
+    "SharedKeys", "Sinusoid", "Sliding", "Slot", "SpecError", "Stack", "Tensor", "Tokens", "Work",
+    "YarnScaling", "cost", "draw", "format_of", "from_json", "graph", "to_json",
 ]  # fmt: skip

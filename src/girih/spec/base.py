@@ -44,23 +44,33 @@ class Tensor:
 class Slot:
     """Something a mixer remembers: an entry of `shape` for each token of a sequence.
 
-    With a `window`, for the last so many tokens only.
+    With a `window`, for the last so many tokens only. With `every`, one for every so many tokens,
+    once they are complete. With `once`, one for each entry of a source, which is given one time.
     """
 
     name: str
     shape: tuple[int, ...]
     window: int | None = None
+    every: int = 1
+    once: bool = False
 
-    def entries(self, tokens: int, slack: int = 0) -> int:
+    def __post_init__(self) -> None:
+        ways = (self.window is not None, self.every != 1, self.once)
+        assert sum(ways) <= 1 <= self.every, f"{self.name} grows in more ways than one"
+
+    def entries(self, tokens: int, slack: int = 0, sources: int = 0) -> int:
         """How many entries it has room for, where sequences may have `tokens` tokens.
 
-        With `slack`, a window keeps so many more, by which it can be rewound.
+        With `slack`, a window keeps so many more, by which it can be rewound. A source may have
+        `sources` entries.
         """
-        return tokens if self.window is None else min(tokens, self.window + slack)
+        if self.once:
+            return sources
+        return tokens // self.every if self.window is None else min(tokens, self.window + slack)
 
-    def values(self, tokens: int, slack: int = 0) -> int:
+    def values(self, tokens: int, slack: int = 0, sources: int = 0) -> int:
         """How many numbers it holds after `tokens` tokens of one sequence."""
-        return self.entries(tokens, slack) * math.prod(self.shape)
+        return self.entries(tokens, slack, sources) * math.prod(self.shape)
 
 
 @dataclass(frozen=True, slots=True)

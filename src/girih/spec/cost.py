@@ -1,5 +1,6 @@
 """What a model costs, from its spec alone: parameters, bytes, floating-point operations."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -24,9 +25,9 @@ class Cost:
     batch: int
     state: str
     state_bytes_per_token: int
-    """State that one more token of one sequence adds."""
+    """State that one more token of one sequence adds, on the average where some tokens add more."""
     state_bytes: int
-    """State of `batch` sequences of `context` tokens each."""
+    """State of `batch` sequences of `context` tokens each, and of their sources."""
     prefill: Flops
     """`batch` prompts of `context` tokens, visible pairs only, one row of logits each."""
     prefill_dense: Flops
@@ -42,17 +43,20 @@ def cost(
     batch: int = 1,
     weights: str | Mapping[str, str] = "bfloat16",
     state: str = "bfloat16",
+    sources: int = 0,
 ) -> Cost:
     """The cost of `batch` sequences of `context` tokens.
 
     `weights` is one storage format for every matrix that it can hold (what is no matrix, or whose
     rows are no whole blocks, is counted in float32), or the format of each canonical tensor.
-    `state` is the format of what is remembered. Raises SpecError for what cannot be counted.
+    `state` is the format of what is remembered; `sources` is how many entries of another stack
+    each sequence attends to. Raises SpecError for what cannot be counted.
     """
     if context is None:
         context = min(spec.context or DEFAULT_CONTEXT, DEFAULT_CONTEXT)
     require(context > 0, f"context {context} is below one token")
     require(batch > 0, f"batch {batch} is below one sequence")
+    require(sources >= 0, f"sources {sources} is below zero")
     tensors = spec.tensors()
     parameters = sum(tensor.numel for tensor in tensors.values())
     return Cost(
@@ -63,9 +67,8 @@ def cost(
         context=context,
         batch=batch,
         state=state,
-        state_bytes_per_token=state_bytes(spec, context + 1, state)
-        - state_bytes(spec, context, state),
-        state_bytes=batch * state_bytes(spec, context, state),
+        state_bytes_per_token=growth(spec, context, state),
+        state_bytes=batch * state_bytes(spec, context, state, sources),
         prefill=times(spec.flops(Work(tokens=context, context=context)), batch),
         prefill_dense=times(spec.flops(Work(tokens=context, context=context, dense=True)), batch),
         decode=times(spec.flops(Work(tokens=1, context=context)), batch),
@@ -96,10 +99,21 @@ def tensor_bytes(form: Format, tensor: Tensor) -> int:
     return form.row_bytes(tensor.shape[-1]) * (tensor.numel // tensor.shape[-1])
 
 
-def state_bytes(spec: Model, tokens: int, state: str) -> int:
-    """The bytes that one sequence of `tokens` tokens leaves in memory, in the format `state`."""
-    values = [slot.values(tokens) for slots in spec.state().values() for slot in slots]
+def state_bytes(spec: Model, tokens: int, state: str, sources: int = 0) -> int:
+    """The bytes that one sequence of `tokens` tokens leaves in memory, in the format `state`.
+
+    `sources` is how many entries of another stack it attends to.
+    """
+    slots = [slot for kinds in spec.state().values() for slot in kinds]
+    values = [slot.values(tokens, sources=sources) for slot in slots]
     return sum(format_of(state).row_bytes(count) for count in values)
+
+
+def growth(spec: Model, tokens: int, state: str) -> int:
+    """The bytes that a token adds after so many, on the average of what grows by several."""
+    period = math.lcm(*(slot.every for kinds in spec.state().values() for slot in kinds))
+    more = state_bytes(spec, tokens + period, state) - state_bytes(spec, tokens, state)
+    return more // period
 
 
 def mixture(formats: Mapping[str, str]) -> str:

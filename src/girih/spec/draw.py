@@ -67,7 +67,8 @@ def layer_rows(run: dict[str, Any], ends: bool) -> list[Row]:
     count = run["last"] - run["first"] + 1
     name = f"layers {run['first']}-{run['last']}" if count > 1 else f"layer {run['first']}"
     below = "   " if ends else "│  "
-    text = f"{count} equal layers" if count > 1 else ""
+    facts = ([f"{count} equal layers"] if count > 1 else []) + (["scaled"] if run["scaled"] else [])
+    text = ", ".join(facts)
     rows = [Row("└─ " if ends else "├─ ", below, name, text, run["parameters"] * count)]
     for branch in run["branches"]:
         chain = " > ".join(branch[key] for key in ("pre", "mixer", "post") if branch[key])

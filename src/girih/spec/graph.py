@@ -4,10 +4,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from girih.spec.base import Node, Tensor
+from girih.spec.inputs import LayerInput
+from girih.spec.keys import OwnKeys, SharedKeys
 from girih.spec.latent import LatentAttention
+from girih.spec.layers import Branch, Layer, Parallel
 from girih.spec.masks import Chunked, Mask, Sliding
 from girih.spec.mixers import MLP, Attention
-from girih.spec.model import Branch, Layer, Model, Parallel, Stack
+from girih.spec.model import Model, Stack
 from girih.spec.norms import AllHeads
 from girih.spec.positions import RelativeBias, Rope, Sinusoid
 from girih.spec.scalings import ProportionalScaling
@@ -51,6 +54,7 @@ def layer_graph(stack: Stack, first: int, last: int) -> dict[str, Any]:
     return {
         "first": first,
         "last": last,
+        "scaled": layer.scaled,
         "parameters": sum(t.numel for t in layer.tensors(stack.dim).values()),
         "branches": [one for branch in layer.branches for one in branch_graphs(branch, stack.dim)],
     }
@@ -120,6 +124,8 @@ def words(value: Node) -> str:
         return f"{value.what} of {value.buckets} buckets up to {value.distance:,}, {sides}"
     if isinstance(value, Sinusoid):
         return f"{value.what}, {'in halves' if value.pairs == 'half' else value.pairs}"
+    if isinstance(value, LayerInput):
+        return f"layer input: {value.activation}, width {value.width:,}"
     return value.what
 
 
@@ -139,9 +145,20 @@ def attention_words(value: Attention) -> str:
         parts.append("q/k norm of all heads" if together else "q/k norm")
     if value.softcap is not None:
         parts.append(f"softcap {value.softcap:g}")
+    parts += ["sinks"] if value.sinks else []
+    parts += ["gated"] if value.gated else []
+    parts += keys_words(value.keys)
     if value.biases:
         parts.append("bias " + "/".join(value.biases))
     return f"{kind}: " + ", ".join(parts)
+
+
+def keys_words(keys: OwnKeys | SharedKeys) -> list[str]:
+    """What is unusual about keys and values, in a few words."""
+    if isinstance(keys, SharedKeys):
+        return ["keys of the last layer of its kind"]
+    joined = ["v = k"] if keys.joined else []
+    return joined + ([] if keys.value_norm is None else ["v norm"])
 
 
 def mask_words(mask: Mask) -> str:

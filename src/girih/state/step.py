@@ -30,7 +30,7 @@ class Storage(Protocol):
     def remember(
         self, path: str, values: Mapping[str, Tensor], step: "Step"
     ) -> list[Sequence[Tensor]]:
-        """Keep the new entries of a step ([tokens, ...] packed) behind those already there.
+        """Keep the new entries of a step, packed [new entries, ...], behind those already there.
 
         Returns all that each sequence may see, by name: [heads, entries, width], in order.
         """
@@ -46,6 +46,16 @@ class Storage(Protocol):
 
     def room(self, path: str, step: "Step") -> Room | None:
         """Where the keys and values of a layer lie, with room for this step; None if nowhere."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Source:
+    """What sequences of a step attend to besides themselves: entries of another stack."""
+
+    features: Tensor
+    """[S, M] packed, of one sequence after the other."""
+    counts: tuple[int, ...]
+    """Entries for each sequence of the step; 0 where it has been given them before."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -72,7 +82,14 @@ class Step:
     """Cosines and sines [T, width / 2] of each rotary encoding, filled by the stack."""
     biases: dict[SharedBias, Tensor] = field(default_factory=dict)
     """What the last relative bias adds to scores, filled by its layer for those that share it."""
+    inputs: Mapping[str, Tensor] = field(default_factory=dict)
+    """[T, width] for each layer with an input of its own, by the path of its reader, likewise."""
+    lent: dict[str, Sequence[Sequence[Tensor]]] = field(default_factory=dict)
+    """Keys and values as a layer found them, that later layers read too: by its path, filled as
+    the step goes on; [heads, entries, width] of each sequence, the new ones too."""
     capture: Capture | None = None
+    source: Source | None = None
+    """What is given with this step; later ones attend to what was kept of it."""
 
     @property
     def ends(self) -> tuple[int, ...]:
@@ -91,14 +108,34 @@ class Step:
         assert self.state is not None
         return [self.state.seen(path, name, self) for name in names]
 
-    def remember(self, path: str, **values: Tensor) -> list[Sequence[Tensor]]:
-        """Keep new entries [T, heads, width]; return all entries of each sequence, by name."""
+    def completed(self, every: int) -> tuple[int, ...]:
+        """The groups of so many tokens that each sequence completes in this step."""
+        places = zip(self.ends, self.counts, strict=True)
+        return tuple(end // every - (end - count) // every for end, count in places)
+
+    def remember(self, path: str, *, every: int = 1, **values: Tensor) -> list[Sequence[Tensor]]:
+        """Keep new entries [N, heads, width]; return all entries of each sequence, by name.
+
+        There is one for each new token, or for each group of `every` tokens that is complete now.
+        """
         if self.state is not None:
             return self.state.remember(path, values, self)
-        return [
-            [part.transpose(0, 1) for part in torch.split(value, list(self.counts))]
-            for value in values.values()
-        ]
+        return parted(values, self.completed(every))
+
+    def remember_once(self, path: str, **values: Tensor) -> list[Sequence[Tensor]]:
+        """Keep entries [S, heads, width] made of the source; return those of each sequence."""
+        assert self.source is not None, "the step brings no source"
+        if self.state is not None:
+            return self.state.remember(path, values, self)
+        return parted(values, self.source.counts)
+
+
+def parted(values: Mapping[str, Tensor], counts: Sequence[int]) -> list[Sequence[Tensor]]:
+    """Packed entries as [heads, entries, width] of each sequence, by name."""
+    return [
+        [part.transpose(0, 1) for part in torch.split(value, list(counts))]
+        for value in values.values()
+    ]
 
 
 def step_of(
@@ -109,6 +146,7 @@ def step_of(
     positions: Sequence[Tensor] | None = None,
     logits: str = "all",
     capture: Capture | None = None,
+    source: Source | None = None,
     device: torch.device | str = "cpu",
 ) -> Step:
     """The step that feeds these tokens to these rows of a state (by default 0, 1, 2, ...).
@@ -140,4 +178,5 @@ def step_of(
         rows=last.to(device) if last is not None else None,
         state=state,
         capture=capture,
+        source=source,
     )
