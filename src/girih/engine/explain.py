@@ -13,6 +13,7 @@ from girih.nn.attention import Attention
 from girih.nn.stack import RESIDUAL, Branch, Stack
 from girih.nn.weight import Products
 from girih.plan import Plan
+from girih.spec import SharedBias
 from girih.spec.graph import spans
 from girih.state.dense import DenseState
 from girih.state.step import step_of
@@ -102,6 +103,8 @@ def attending(module: Attention, dtype: torch.dtype) -> tuple[AppendCall, Attent
         {module.path: node.state()}, sequences=1, capacity=8, dtype=stored, device=device
     )
     step = step_of([[0]], state=state, device=device)
+    # What layers share is only there where all of them run.
+    step = replace(step, biases={SharedBias(): torch.zeros(node.heads, 1, device=device)})
     width = (node.heads + 2 * node.kv_heads) * node.head_dim
     qkv_TO = torch.empty(1, width, dtype=dtype, device=device)
     append = module.append(qkv_TO, replace(step, rotations=dict.fromkeys([module.rope])))
