@@ -14,6 +14,7 @@ from girih.nn.latent import LatentAttention
 from girih.nn.stack import RESIDUAL, Branch, Stack
 from girih.nn.weight import Products
 from girih.plan import Plan
+from girih.spec import SharedBias
 from girih.spec.graph import spans
 from girih.state.dense import DenseState
 from girih.state.step import step_of
@@ -107,12 +108,13 @@ def attending(
     state = DenseState({path: slots}, sequences=1, capacity=8, dtype=stored, device=device)
     step = step_of([[0]], state=state, device=device)
     if isinstance(module, LatentAttention):
-        sizes = [(1, heads, slots[0].shape[1]) for heads in (module.node.heads, 1)]
-        return [
-            module.call(*(torch.empty(size, dtype=dtype, device=device) for size in sizes), step)
-        ]
+        width = slots[0].shape[1]
+        q_THD = torch.empty(1, module.node.heads, width, dtype=dtype, device=device)
+        return [module.call(q_THD, [torch.empty(1, 8, width, dtype=stored, device=device)], step)]
     if module.lender is not None:
         step.lent[path] = step.seen(path, "k", "v")
+    # What layers share is only there where all of them run.
+    step = replace(step, biases={SharedBias(): torch.zeros(node.heads, 1, device=device)})
     heads, width = module.shape, module.node.head_dim
     qkv_TO = torch.empty(1, (heads.query + 2 * heads.kept) * width, dtype=dtype, device=device)
     append = module.append(qkv_TO, replace(step, rotations=dict.fromkeys([module.rope])))
