@@ -13,7 +13,7 @@ from girih.kernels.calls import AttentionCall, Band
 from girih.kernels.reference import seen
 from girih.spec import Attention, Branch, Layer, Model, Sliding, Stack, Tokens
 from girih.spec.cost import state_bytes
-from girih.state.dense import DenseState
+from girih.state.storage import State
 
 
 class Attending:
@@ -71,7 +71,7 @@ class Attending:
         made = tuple(Layer(branches=(Branch(name="attn", mixer=kind),)) for kind in kinds)
         stack = Stack(name="decoder", dim=4 * width, input=Tokens(vocab=2), layers=made)
         spec = Model(stacks=(stack,))
-        state = DenseState(spec.state(), sequences=1, capacity=tokens, dtype=torch.bfloat16)
+        state = State(spec.state(), sequences=1, capacity=tokens, dtype=torch.bfloat16)
         return [state_bytes(spec, tokens, "bfloat16"), state.bytes]
 
 

@@ -16,8 +16,8 @@ from girih.kernels.calls import (
 )
 from girih.kernels.packed import Packed
 from girih.spec import FORMATS, Slot
-from girih.state.dense import DenseState
 from girih.state.step import step_of
+from girih.state.storage import State
 
 KINDS = (*native.BLOCKS, "bfloat16", "float16")
 HALVES = {"Q4_1": (0, 2), "Q5_1": (0, 2), "Q4_K": (0, 2), "Q5_K": (0, 2), "Q6_K": (208,)}
@@ -119,19 +119,27 @@ def gap(out, call):
     return float(((out - right).abs() / (size + SMALLEST)).max())
 
 
-def poisoned(heads, lengths, rows, capacity, dtype=torch.float32, seed=0):
+def poisoned(heads, lengths, rows, capacity, dtype=torch.float32, seed=0, page=None, wide=False):
     """A state that remembers some random entries in some of its rows, and else holds NaN."""
     slots = (Slot("k", (heads.kept, heads.width)), Slot("v", (heads.kept, heads.width)))
-    sequences = max(rows) + 2
-    state = DenseState({"a": slots}, sequences=sequences, capacity=capacity, dtype=dtype)
-    for n, block in enumerate(state.blocks.values()):
+    state = State(
+        {"a": slots},
+        sequences=max(rows) + 2,
+        capacity=capacity,
+        page=page,
+        dtype=torch.float64 if wide else dtype,
+    )
+    for block in state.blocks.values():
         block.fill_(torch.nan)
-        for row, length in zip(rows, lengths, strict=True):
-            block[row, :, :length] = drawn(
-                heads.kept, length, heads.width, seed=seed + 9 * row + n
-            ).to(dtype)
     for row, length in zip(rows, lengths, strict=True):
-        state.lengths[row] = length
+        if length:
+            values = [
+                drawn(heads.kept, length, heads.width, seed=seed + 9 * row + n).to(dtype)
+                for n in range(2)
+            ]
+            step = step_of([[0] * length], state=state, rows=[row])
+            step.remember("a", **dict(zip("kv", (v.transpose(0, 1) for v in values), strict=True)))
+            state.advance(step)
     return state
 
 
@@ -193,9 +201,7 @@ def appending(shape, rotary, normed, step, dtype=torch.float32, wide=False):
     query, kept, width = shape
     norms = dict(query_norm=norm(width, 1), key_norm=norm(width, 2)) if normed else {}
     shaped = heads(query, kept, width, rotary, **norms)
-    state = poisoned(shaped, lengths, rows, 60, dtype)
-    if wide:
-        state.blocks = {name: block.double() for name, block in state.blocks.items()}
+    state = poisoned(shaped, lengths, rows, 60, dtype, wide=wide)
     qkv_TO = drawn(sum(counts), (query + 2 * kept) * width, seed=7, scale=2.0)
     angles = drawn(sum(counts), rotary, seed=8, scale=3.0)
     turned = (angles.cos(), angles.sin()) if rotary else None

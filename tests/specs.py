@@ -13,6 +13,7 @@ from girih.spec import (
     DynamicScaling,
     FrequencyFactors,
     Full,
+    GroupedAttention,
     Head,
     LatentAttention,
     Layer,
@@ -48,6 +49,9 @@ MLA = LatentAttention(
     position=Rope(width=4, theta=50.0),
 )  # fmt: skip
 BARE = RMSNorm(eps=1e-3, weighted=False)
+GROUPED = GroupedAttention(
+    heads=6, kv_heads=2, head_dim=8, sizes=(4,), position=Rope(width=8, theta=100.0)
+)
 GATED = MLP(hidden=40, activation="silu")
 
 
@@ -211,6 +215,24 @@ SPECS = {
     "latent-low-rank-queries": decoder(
         replace(MLA, q_rank=10, biased=True, position=replace(MLA.position, pairs="interleaved"))
     ),
+    "grouped": decoder(GROUPED),
+    "grouped-levels": decoder(
+        replace(GROUPED, sizes=(2, 3, 2), pooling="learned", head_norm=RMSNorm(eps=1e-3))
+    ),
+    "grouped-stretched": decoder(
+        replace(
+            GROUPED,
+            sizes=(5, 3),
+            kv_heads=6,
+            biases=("q", "k", "v", "o"),
+            position=Rope(
+                width=6,
+                theta=100.0,
+                pairs="interleaved",
+                scaling=YarnScaling(factor=4.0, original_context=16, temperature=1.3),
+            ),
+        )
+    ),
     "softcap": decoder(replace(GQA, softcap=1.5, scale=0.7)),
     "norm-of-all-heads": decoder(replace(GQA, head_norm=AllHeads(norm=RMSNorm(eps=1e-3)))),
     "offset-norm": decoder(
@@ -236,6 +258,7 @@ SPECS = {
 }
 
 PURE = {
+    "grouped-full": decoder(replace(GROUPED, mask=Full(), sizes=(4, 3), pooling="learned")),
     "full": decoder(replace(GQA, mask=Full())),
     "relative-bias-of-both-sides": relative(Full(), two_sided=True),
     "two-sided-window": decoder(replace(GQA, mask=Sliding(left=3, right=2))),

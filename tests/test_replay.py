@@ -15,8 +15,9 @@ from girih.nn.build import allocate, build, canonical, fill
 from girih.plan import Plan
 from girih.spec import MLP, Attention, DynamicScaling, LayerNorm, Rope, SharedKeys
 from girih.spec import Model as Spec
-from girih.state.dense import DenseRoom, DenseState
+from girih.state.block import PlainRoom
 from girih.state.step import step_of
+from girih.state.storage import State
 from specs import NORM, SPECS, decoder, layer
 
 WIDE = Attention(
@@ -193,7 +194,7 @@ def device_calls(dtype, norm=None):
         for row, start, _ in spans.tolist():
             block[row, :, start:] = torch.nan
     angles = torch.randn(3, 3, generator=made)
-    room = DenseRoom(keys, values, None)
+    room = PlainRoom(keys, values, None)
     seen = [[block[row, :, : n + 1] for row, n, _ in spans.tolist()] for block in (keys, values)]
     append = AppendCall(
         qkv_TO=torch.randn(3, 80, generator=made),
@@ -241,4 +242,4 @@ def test_a_state_that_grows_gets_its_own_rooms():
     assert room is state.room(path, step)
     grown = state.grown(80)
     assert grown.room(path, step).keys.data_ptr() != room.keys.data_ptr()
-    assert isinstance(grown, DenseState)
+    assert isinstance(grown, State)

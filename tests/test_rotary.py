@@ -15,8 +15,8 @@ from girih.families.rotary import rope
 from girih.kernels import reference
 from girih.nn.rotary import rotation
 from girih.spec import Causal, Rope, Sections, Sliding, SpecError
-from girih.state.dense import DenseState
 from girih.state.step import step_of
+from girih.state.storage import State
 from specs import SPECS
 from test_chat import QUIET, SAID, reply, same
 
@@ -93,7 +93,7 @@ def test_a_chat_is_read_again_where_its_rotation_changes():
 
 
 def test_a_horizon_is_stated_or_that_of_the_capacity():
-    state = DenseState(SPECS["gqa"].state(), sequences=3, capacity=20)
+    state = State(SPECS["gqa"].state(), sequences=3, capacity=20)
     assert [state.horizon(row) for row in range(3)] == [20, 20, 20]
     state.expect(1, 9)
     state.advance(step_of([[1, 2]], state=state))

@@ -15,8 +15,8 @@ from torch.overrides import TorchFunctionMode
 from girih.kernels.tape import Tape, recording
 from girih.nn.stack import Stack
 from girih.spec import Rope
-from girih.state.dense import DenseState
 from girih.state.step import step_of
+from girih.state.storage import State
 
 STILL = {"__get__", "data_ptr", "empty", "empty_like", "flatten", "is_contiguous", "stride"}
 """What may be asked of tensors on the way: it computes nothing, so it need not be done again."""
@@ -44,9 +44,9 @@ class Watch(TorchFunctionMode):
 class Replay:
     """The step that feeds one token to each of some rows of a state."""
 
-    def __init__(self, stack: Stack, state: DenseState, rows: Sequence[int]) -> None:
+    def __init__(self, stack: Stack, state: State, rows: Sequence[int]) -> None:
         self.stack, self.state, self.rows = stack, state, list(rows)
-        self.device = next(iter(state.blocks.values())).device
+        self.device = state.device
         self.cuda = self.device.type == "cuda"
         step = step_of([[0]] * len(rows), state=state, rows=rows, device=self.device)
         self.x_BM = stack.start(step)
@@ -74,8 +74,8 @@ class Replay:
     def set(self, tokens: Sequence[int]) -> None:
         """Write what differs from step to step into the memory that the step reads."""
         starts = [self.state.positions(row) for row in self.rows]
-        self.state.fits(max(starts) + 1)
         step = self.step
+        self.state.begin(step)
         for kept, new in ((step.tokens, tokens), (step.positions, starts), (step.spans, starts)):
             into = kept if kept.dim() == 1 else kept[:, 1]
             into.copy_(torch.tensor(new))
@@ -111,10 +111,10 @@ class Replay:
             graph.replay()
             return self.out_BV
         tape, watch = Tape(), Watch()
-        recording.bound = False
+        touched, recording.bound = self.state.by_host, False
         with nullcontext() if self.cuda else tape, watch:
             out_BV = self.stack.through(self.x_BM, self.step)
-        self.bound = recording.bound
+        self.bound = recording.bound or self.state.by_host > touched
         if tape.calls and watch.seen <= STILL:
             self.tape, self.out_BV = tape, out_BV
         return out_BV

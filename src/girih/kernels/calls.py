@@ -128,11 +128,14 @@ class Room(Protocol):
     """Where a state keeps the keys and values of one layer."""
 
     keys: Tensor
-    """[sequences, K, entries, D], and so the values."""
+    """[pages, K, entries of a page, D], and so the values."""
     values: Tensor
+    table: Tensor
+    """[sequences, pages of one]: where the pages of each sequence are."""
+    size: int
+    """Entries of a sequence; that of a position is in the place of the position modulo these."""
     window: int | None
-    """How many of the last tokens a layer sees; None: all. That of a position is in the place of
-    the position modulo the entries."""
+    """How many of the last tokens a layer sees; None: all."""
     prepared: Any
 
 

@@ -21,6 +21,7 @@ from girih.kernels.calls import (
     Norm,
 )
 from girih.kernels.compiled import MatrixC, library
+from girih.kernels.grouped import GroupedCall
 from girih.kernels.packed import Packed
 from girih.kernels.records import STORED, before, heads_of, room_of
 from girih.kernels.tape import run
@@ -43,6 +44,8 @@ def refuses(op: str, call: object) -> str | None:
         reason = refuses_linear(call)
     elif isinstance(call, AppendCall):
         reason = refuses_append(call)
+    elif isinstance(call, GroupedCall):
+        reason = refuses_attention(call.windows)
     elif isinstance(call, AttentionCall):
         reason = refuses_attention(call)
     else:
@@ -135,7 +138,7 @@ def refuses_attention(call: AttentionCall) -> str | None:
         return f"it does not read a state of {name(call.room.keys.dtype)}"
     if call.heads.width % 16:
         return f"a head is {call.heads.width} wide, which is no multiple of 16"
-    if not call.band.all_of(call.room.keys.shape[2]):
+    if not call.band.all_of(call.room.size):
         return "it attends to all that is kept"
     return refuses_rows(call.q_THD)
 
@@ -274,3 +277,8 @@ def attention(call: AttentionCall) -> Tensor:
         (call.heads.prepared, call.room.prepared, call.spans, q_THD, out_THD),
     )
     return out_THD
+
+
+def grouped(call: GroupedCall) -> Tensor:
+    """Attention over windows and representatives; returns [T, H, D]."""
+    return attention(call.windows)

@@ -9,6 +9,7 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from girih.kernels.blocked import blocks
 from girih.kernels.calls import AppendCall, AttentionCall, LinearCall, Room, Rows
+from girih.kernels.grouped import GroupedCall
 from girih.kernels.packed import Packed
 from girih.kernels.reference import beside, finished, joined, prepared, seen, turned
 from girih.kernels.tape import bind
@@ -28,6 +29,8 @@ def refuses(op: str, call: object) -> str | None:
         return refuses_linear(call)
     if isinstance(call, AppendCall):
         return refuses_append(call)
+    if isinstance(call, GroupedCall):
+        call = call.windows
     if not isinstance(call, AttentionCall):
         return f"it has no {op}"
     if call.q_THD.dtype not in DTYPES:
@@ -101,9 +104,11 @@ def append(call: AppendCall) -> tuple[Tensor, Sequence[Tensor], Sequence[Tensor]
     assert call.room is not None
     q_THD, k_TKD, v_TKD = turned(call)
     if call.heads.kept:
-        rows, starts = call.spans[:, 0], call.spans[:, 1] % call.room.keys.shape[2]
-        call.room.keys[rows, :, starts] = k_TKD.to(call.room.keys.dtype)
-        call.room.values[rows, :, starts] = v_TKD.to(call.room.values.dtype)
+        room, rows, places = call.room, call.spans[:, 0], call.spans[:, 1] % call.room.size
+        page = room.keys.shape[2]
+        pages, places = room.table[rows, places // page], places % page
+        room.keys[pages, :, places] = k_TKD.to(room.keys.dtype)
+        room.values[pages, :, places] = v_TKD.to(room.values.dtype)
     return q_THD, *call.seen()
 
 
@@ -111,7 +116,7 @@ def attention(call: AttentionCall) -> Tensor:
     """Softmax attention, sequence by sequence, or one query of each at once; returns [T, H, D]."""
     one_each = len(call.counts) == call.q_THD.shape[0] and call.q_THD.device.type == "cuda"
     room, spans = call.room, call.spans
-    if one_each and room is not None and spans is not None and call.band.all_of(room.keys.shape[2]):
+    if one_each and room is not None and spans is not None and call.band.all_of(room.size):
         return together(call, room, spans)
     bind()
     parts: list[Tensor] = []
@@ -129,8 +134,14 @@ def together(call: AttentionCall, room: Room, spans: Tensor) -> Tensor:
 
     Its shapes do not depend on lengths, so that a graph can be replayed.
     """
-    keys, values = (block[spans[:, 0]].to(call.q_THD.dtype) for block in (room.keys, room.values))
-    written = torch.arange(keys.shape[2], device=keys.device) <= spans[:, 1:2]
+    keys, values = (
+        block[room.table[spans[:, 0]]].transpose(1, 2).flatten(2, 3).to(call.q_THD.dtype)
+        for block in (room.keys, room.values)
+    )
+    # The last page may be longer than what a sequence has room for.
+    written = torch.arange(keys.shape[2], device=keys.device) <= spans[:, 1:2].clamp_max(
+        room.size - 1
+    )
     out_THD = scaled_dot_product_attention(
         call.q_THD[:, :, None],
         keys.masked_fill(~written[:, None, :, None], 0),
@@ -186,3 +197,8 @@ def computed(q_THD: Tensor, k_KND: Tensor) -> torch.dtype:
     if k_KND.dtype == torch.bfloat16 and (q_THD.device.type != "cpu" or multiplies_bfloat16()):
         return torch.bfloat16
     return q_THD.dtype
+
+
+def grouped(call: GroupedCall) -> Tensor:
+    """Attention over windows and representatives; returns [T, H, D]."""
+    return attention(call.windows)

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from girih.spec.base import Node, Tensor
+from girih.spec.grouped import GroupedAttention
 from girih.spec.inputs import LayerInput
 from girih.spec.keys import OwnKeys, SharedKeys
 from girih.spec.latent import LatentAttention
@@ -106,7 +107,13 @@ def spans(layers: tuple[Layer, ...]) -> list[tuple[int, int]]:
 def words(value: Node) -> str:
     """A node in a few words."""
     if isinstance(value, Attention):
-        return attention_words(value)
+        return attention_words(value, mask_words(value.mask))
+    if isinstance(value, GroupedAttention):
+        window, *groups = value.sizes
+        parts = [f"windows of {window:,}", *(f"in groups of {size:,}" for size in groups)]
+        learned = ", learned pooling" if value.pooling == "learned" else ""
+        both = "" if value.mask.ahead is False else f"{value.mask.what}, "
+        return "grouped " + attention_words(value.inside, both + " ".join(parts)) + learned
     if isinstance(value, LatentAttention):
         parts = [f"{value.heads} heads x {value.plain_dim} + {value.rope_dim}"]
         parts += [f"latent {value.kv_rank:,} + {value.rope_dim}", mask_words(value.mask)]
@@ -129,14 +136,14 @@ def words(value: Node) -> str:
     return value.what
 
 
-def attention_words(value: Attention) -> str:
-    """Attention in a few words: its kind, its heads and what it adds."""
+def attention_words(value: Attention, seen: str) -> str:
+    """Attention in a few words: its kind, its heads, what a token sees and what it adds."""
     kind = "GQA" if value.kv_heads > 1 else "MQA"
     kind = "MHA" if value.kv_heads == value.heads else kind
     parts = [f"{value.heads} heads x {value.head_dim}"]
     if value.kv_heads != value.heads:
         parts.append(f"{value.kv_heads} kv")
-    parts.append(mask_words(value.mask))
+    parts.append(seen)
     if value.position is not None:
         place = value.position
         parts.append(words(place))

@@ -6,12 +6,13 @@ from collections.abc import Iterator
 from typing import ClassVar
 
 from girih.spec.base import Flops, Node, Slot, Tensor, Work, node, prefixed, require
+from girih.spec.grouped import GroupedAttention
 from girih.spec.inputs import LayerInput
 from girih.spec.latent import LatentAttention
 from girih.spec.mixers import MLP, Attention
 from girih.spec.norms import LayerNorm, RMSNorm
 
-Mixer = Attention | LatentAttention | LayerInput | MLP
+Mixer = Attention | GroupedAttention | LatentAttention | LayerInput | MLP
 
 
 @node
@@ -21,7 +22,7 @@ class Branch(Node):
     what: ClassVar[str] = "branch"
 
     name: str
-    mixer: "Attention | LatentAttention | LayerInput | MLP | Parallel"
+    mixer: "Attention | GroupedAttention | LatentAttention | LayerInput | MLP | Parallel"
     pre: RMSNorm | LayerNorm | None = None
     post: RMSNorm | LayerNorm | None = None
 

@@ -15,11 +15,14 @@ class Room(Protocol):
     """Where one layer's keys and values lie, for kernels that read and write them in place."""
 
     keys: Tensor
-    """[sequences, heads, entries, width], and so the values."""
+    """[pages, heads, entries of a page, width], and so the values."""
     values: Tensor
+    table: Tensor
+    """[sequences, pages of one]: where the pages of each sequence are."""
+    size: int
+    """Entries of a sequence; that of a position is in the place of the position modulo these."""
     window: int | None
-    """How many of the last tokens a layer sees; None: all. That of a position is in the place of
-    the position modulo the entries."""
+    """How many of the last tokens a layer sees; None: all."""
     prepared: Any
     """Whatever a kernel keeps with it between steps."""
 
