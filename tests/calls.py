@@ -140,6 +140,20 @@ def poisoned(heads, lengths, rows, capacity, dtype=torch.float32, seed=0, page=N
             step = step_of([[0] * length], state=state, rows=[row])
             step.remember("a", **dict(zip("kv", (v.transpose(0, 1) for v in values), strict=True)))
             state.advance(step)
+    return state if page is None else scattered(state)
+
+
+def scattered(state):
+    """The same state with its pages in another order."""
+    for table in state.tables.values():
+        order = torch.randperm(table.pages, generator=torch.Generator().manual_seed(4)).tolist()
+        for block in state.blocks.values():
+            block[order] = block.clone()
+        for row, pages in enumerate(table.rows):
+            for index, page in enumerate(pages):
+                table.put(row, index, None if page is None else order[page])
+        table.free = {order[page] for page in table.free}
+        table.owners = [int(page not in table.free) for page in range(table.pages)]
     return state
 
 
@@ -195,13 +209,13 @@ def preparations(width):
     return norms + [Gate(activation=one, gated=gated) for one in named for gated in (True, False)]
 
 
-def appending(shape, rotary, normed, step, dtype=torch.float32, wide=False):
+def appending(shape, rotary, normed, step, dtype=torch.float32, wide=False, page=None):
     """An append into a state of a dtype, and the state; wide: all in float64 but the same."""
     counts, lengths, rows = step
     query, kept, width = shape
     norms = dict(query_norm=norm(width, 1), key_norm=norm(width, 2)) if normed else {}
     shaped = heads(query, kept, width, rotary, **norms)
-    state = poisoned(shaped, lengths, rows, 60, dtype, wide=wide)
+    state = poisoned(shaped, lengths, rows, 60, dtype, page=page, wide=wide)
     qkv_TO = drawn(sum(counts), (query + 2 * kept) * width, seed=7, scale=2.0)
     angles = drawn(sum(counts), rotary, seed=8, scale=3.0)
     turned = (angles.cos(), angles.sin()) if rotary else None
@@ -214,10 +228,10 @@ def same(ours, theirs, most=5e-6):
     torch.testing.assert_close(ours.double(), theirs.double(), rtol=most, atol=most, equal_nan=True)
 
 
-def attending(shape, lengths, dtype, seed=0, scale=None):
+def attending(shape, lengths, dtype, seed=0, scale=None, page=None):
     """One query for each of some sequences of these lengths, and the state."""
     shaped, rows = heads(*shape), [2 * n for n in range(len(lengths))][::-1]
-    state = poisoned(shaped, lengths, rows, max(lengths) + 3, dtype, seed)
+    state = poisoned(shaped, lengths, rows, max(lengths) + 3, dtype, seed, page)
     q_THD = drawn(len(lengths), shape[0], shape[2], seed=seed + 1, scale=2.0)
     return attention(shaped, state, rows, q_THD, scale), state
 

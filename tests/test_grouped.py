@@ -56,7 +56,9 @@ def module(node, seed=0):
 def mixed(mixer, x_TM, counts=None):
     step = step_of([[0] * count for count in counts or [len(x_TM)]])
     rope = mixer.node.position
-    turns = {} if rope is None else {rope: rotation(rope, step.positions, step.counts, step.horizons)}
+    turns = (
+        {} if rope is None else {rope: rotation(rope, step.positions, step.counts, step.horizons)}
+    )
     return mixer(Rows(x_TM, dtype=torch.float64), replace(step, rotations=turns))
 
 

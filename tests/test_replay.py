@@ -70,9 +70,10 @@ def model_of(spec):
     return Model(module.eval())
 
 
-def started(model, capacity=40):
+def started(model, capacity=40, page=None, codec="plain"):
     """A state of three sequences of different lengths."""
-    state = model.state(4, capacity)
+    asked = dict(sequences=4, capacity=capacity, dtype=torch.bfloat16, page=page, codec=codec)
+    state = State(model.spec.state(), **asked)
     for row, horizon in enumerate((capacity, 7, 13, 30)):
         state.expect(row, horizon)
     step = step_of([tiny.randoms(3), tiny.randoms(9, 1), [4]], state=state, rows=[2, 0, 3])
@@ -82,11 +83,13 @@ def started(model, capacity=40):
     return state
 
 
+@pytest.mark.parametrize("page", [None, 5])
 @pytest.mark.parametrize("rows", [[0], [3, 0, 2]], ids=str)
 @pytest.mark.parametrize("name", CASES)
-def test_a_replayed_step_is_the_step(name, rows):
+def test_a_replayed_step_is_the_step(name, rows, page):
+    """Pages too, of which some are begun on the way."""
     model = model_of(CASES[name])
-    one, other = started(model), started(model)
+    one, other = started(model, page=page), started(model, page=page)
     stack = replayed(model.module)
     with torch.inference_mode():
         replay = Replay(stack, one, rows)
@@ -98,10 +101,42 @@ def test_a_replayed_step_is_the_step(name, rows):
             other.advance(step)
     assert replay.tape is not None and len(replay.tape.calls) == 2 * 6 + 1
     assert one.lengths == other.lengths
-    for key, block in one.blocks.items():
+    for key, block in one.kept.items():
         for row in rows:
-            written = slice(0, one.lengths[row])
-            assert torch.equal(block[row, :, written], other.blocks[key][row, :, written])
+            written = row, 0, one.lengths[row]
+            assert torch.equal(block.read(*written), other.kept[key].read(*written))
+
+
+def test_pages_of_a_fork_are_copied_while_a_step_is_replayed():
+    model = model_of(CASES["gated"])
+    one, other = started(model, page=5), started(model)
+    for state in (one, other):
+        state.fork(0, 1)
+    with torch.inference_mode():
+        replay = Replay(replayed(model.module), one, [0, 1])
+        for tokens in STEPS:
+            step = step_of([[token] for token in tokens[:2]], state=other, rows=[0, 1])
+            # Other parts of the keys are added up, and what is kept is rounded to eight bits.
+            assert distance(replay(tokens[:2]), model.module(step)) < 1e-2
+            one.advance(replay.step)
+            other.advance(step)
+    assert replay.tape is not None
+
+
+@pytest.mark.parametrize("cuda", [False, True])
+def test_a_quantised_state_is_read_anew_in_each_step(cuda):
+    """Neither a tape nor a graph holds what the host computes."""
+    model = model_of(CASES["gated"])
+    one, other = started(model, codec="int8"), started(model, codec="int8")
+    with torch.inference_mode():
+        replay = Replay(replayed(model.module), one, [3, 0])
+        replay.cuda = cuda
+        for tokens in STEPS:
+            step = step_of([[token] for token in tokens[:2]], state=other, rows=[3, 0])
+            assert torch.equal(replay(tokens[:2]), model.module(step))
+            one.advance(replay.step)
+            other.advance(step)
+    assert replay.tape is None
 
 
 def test_what_the_tape_does_not_have_is_not_replayed(monkeypatch):

@@ -33,7 +33,7 @@ template <int N, class Number>
 void attend(const float* queries, const Number* keys, const Number* values, int64_t count, int64_t width, float scale,
             float* largest, float* sums, float* out) {
     float weights[N][PART + LANES];
-    std::fill_n(weights[0], sizeof weights / sizeof(float), -INFINITY);
+    for (auto& row : weights) std::fill_n(row + count, LANES, -INFINITY);
     for (int64_t k = 0; k < count; ++k) {
         Floats dots[N] = {};
         for (int64_t i = 0; i < width; i += LANES) {
@@ -116,7 +116,7 @@ EXPORT void girih_attend(const Heads* heads, const State* state, const Span* spa
     float *mixed = held.data(), *largest = mixed + tasks * group * width, *sums = largest + tasks * group;
 #pragma omp parallel for schedule(dynamic, 1) num_threads(threads) if (tasks > 1)
     for (int64_t t = 0; t < tasks; ++t) {
-        const int64_t p = t % parts, head = t / parts % heads->kept, s = t / parts / heads->kept;
+        const int64_t head = t % heads->kept, p = t / heads->kept % parts, s = t / heads->kept / parts;
         if (p >= parts_of(s)) continue;
         const int64_t inside = p % each * PART, from = p / each * state->page + inside;
         (state->number ? attend_all<Bfloat> : attend_all<float>)(
@@ -125,11 +125,11 @@ EXPORT void girih_attend(const Heads* heads, const State* state, const Span* spa
     }
     for (int64_t h = 0; h < count * heads->query; ++h) {
         const int64_t s = h / heads->query, own = parts_of(s);
-        const int64_t first = (s * heads->kept + h % heads->query / group) * parts * group + h % group;
+        const int64_t first = s * parts * heads->query + h % heads->query, next = heads->query;  // its results of each part
         float most = largest[first], total = 0, *to = out + h * width;
-        for (int64_t p = 1; p < own; ++p) most = std::max(most, largest[first + p * group]);
+        for (int64_t p = 1; p < own; ++p) most = std::max(most, largest[first + p * next]);
         std::fill_n(to, width, 0.0f);
-        for (int64_t p = 0, at = first; p < own; ++p, at += group) {
+        for (int64_t p = 0, at = first; p < own; ++p, at += next) {
             const float share = own == 1 ? 1 : std::exp((largest[at] - most) * scale);
             total += share * sums[at];
             for (int64_t i = 0; i < width; ++i) to[i] += share * mixed[at * width + i];
