@@ -16,8 +16,8 @@ from girih.kernels.calls import (
 )
 from girih.kernels.packed import Packed
 from girih.spec import FORMATS, Slot
-from girih.state.dense import DenseState
 from girih.state.step import step_of
+from girih.state.storage import State
 
 KINDS = (*native.BLOCKS, "bfloat16", "float16")
 HALVES = {"Q4_1": (0, 2), "Q5_1": (0, 2), "Q4_K": (0, 2), "Q5_K": (0, 2), "Q6_K": (208,)}
@@ -119,19 +119,41 @@ def gap(out, call):
     return float(((out - right).abs() / (size + SMALLEST)).max())
 
 
-def poisoned(heads, lengths, rows, capacity, dtype=torch.float32, seed=0):
+def poisoned(heads, lengths, rows, capacity, dtype=torch.float32, seed=0, page=None, wide=False):
     """A state that remembers some random entries in some of its rows, and else holds NaN."""
     slots = (Slot("k", (heads.kept, heads.width)), Slot("v", (heads.kept, heads.width)))
-    sequences = max(rows) + 2
-    state = DenseState({"a": slots}, sequences=sequences, capacity=capacity, dtype=dtype)
-    for n, block in enumerate(state.blocks.values()):
+    state = State(
+        {"a": slots},
+        sequences=max(rows) + 2,
+        capacity=capacity,
+        page=page,
+        dtype=torch.float64 if wide else dtype,
+    )
+    for block in state.blocks.values():
         block.fill_(torch.nan)
-        for row, length in zip(rows, lengths, strict=True):
-            block[row, :, :length] = drawn(
-                heads.kept, length, heads.width, seed=seed + 9 * row + n
-            ).to(dtype)
     for row, length in zip(rows, lengths, strict=True):
-        state.lengths[row] = length
+        if length:
+            values = [
+                drawn(heads.kept, length, heads.width, seed=seed + 9 * row + n).to(dtype)
+                for n in range(2)
+            ]
+            step = step_of([[0] * length], state=state, rows=[row])
+            step.remember("a", **dict(zip("kv", (v.transpose(0, 1) for v in values), strict=True)))
+            state.advance(step)
+    return state if page is None else scattered(state)
+
+
+def scattered(state):
+    """The same state with its pages in another order."""
+    for table in state.tables.values():
+        order = torch.randperm(table.pages, generator=torch.Generator().manual_seed(4)).tolist()
+        for block in state.blocks.values():
+            block[order] = block.clone()
+        for row, pages in enumerate(table.rows):
+            for index, page in enumerate(pages):
+                table.put(row, index, None if page is None else order[page])
+        table.free = {order[page] for page in table.free}
+        table.owners = [int(page not in table.free) for page in range(table.pages)]
     return state
 
 
@@ -187,15 +209,13 @@ def preparations(width):
     return norms + [Gate(activation=one, gated=gated) for one in named for gated in (True, False)]
 
 
-def appending(shape, rotary, normed, step, dtype=torch.float32, wide=False):
+def appending(shape, rotary, normed, step, dtype=torch.float32, wide=False, page=None):
     """An append into a state of a dtype, and the state; wide: all in float64 but the same."""
     counts, lengths, rows = step
     query, kept, width = shape
     norms = dict(query_norm=norm(width, 1), key_norm=norm(width, 2)) if normed else {}
     shaped = heads(query, kept, width, rotary, **norms)
-    state = poisoned(shaped, lengths, rows, 60, dtype)
-    if wide:
-        state.blocks = {name: block.double() for name, block in state.blocks.items()}
+    state = poisoned(shaped, lengths, rows, 60, dtype, page=page, wide=wide)
     qkv_TO = drawn(sum(counts), (query + 2 * kept) * width, seed=7, scale=2.0)
     angles = drawn(sum(counts), rotary, seed=8, scale=3.0)
     turned = (angles.cos(), angles.sin()) if rotary else None
@@ -208,10 +228,10 @@ def same(ours, theirs, most=5e-6):
     torch.testing.assert_close(ours.double(), theirs.double(), rtol=most, atol=most, equal_nan=True)
 
 
-def attending(shape, lengths, dtype, seed=0, scale=None):
+def attending(shape, lengths, dtype, seed=0, scale=None, page=None):
     """One query for each of some sequences of these lengths, and the state."""
     shaped, rows = heads(*shape), [2 * n for n in range(len(lengths))][::-1]
-    state = poisoned(shaped, lengths, rows, max(lengths) + 3, dtype, seed)
+    state = poisoned(shaped, lengths, rows, max(lengths) + 3, dtype, seed, page)
     q_THD = drawn(len(lengths), shape[0], shape[2], seed=seed + 1, scale=2.0)
     return attention(shaped, state, rows, q_THD, scale), state
 

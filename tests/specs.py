@@ -8,11 +8,13 @@ from girih.spec import (
     AllHeads,
     Attention,
     Branch,
+    Causal,
     Chunked,
     CrossAttention,
     DynamicScaling,
     FrequencyFactors,
     Full,
+    GroupedAttention,
     Head,
     LatentAttention,
     Layer,
@@ -27,9 +29,13 @@ from girih.spec import (
     OwnKeys,
     Parallel,
     ProportionalScaling,
+    RelativeBias,
     RMSNorm,
     Rope,
+    Sections,
+    SharedBias,
     SharedKeys,
+    Sinusoid,
     Sliding,
     Stack,
     Tokens,
@@ -44,6 +50,9 @@ MLA = LatentAttention(
     position=Rope(width=4, theta=50.0),
 )  # fmt: skip
 BARE = RMSNorm(eps=1e-3, weighted=False)
+GROUPED = GroupedAttention(
+    heads=6, kv_heads=2, head_dim=8, sizes=(4,), position=Rope(width=8, theta=100.0)
+)
 GATED = MLP(hidden=40, activation="silu")
 
 
@@ -78,6 +87,12 @@ def longrope(context):
     return LongScaling(short=short, long=long, original_context=context, temperature=1.2)
 
 
+def sectioned(order):
+    """Grouped attention over tokens with three places."""
+    sections = Sections(pairs=(2, 1, 1), order=order)
+    return replace(GQA, position=Rope(width=8, theta=100.0, sections=sections))
+
+
 def mixed():
     """A stack whose layers differ, with a branch that has neither norm."""
     plain = Layer(branches=(Branch(name="mlp", mixer=MLP(hidden=16, activation="relu")),))
@@ -108,6 +123,18 @@ def beside(own, shared):
     branch = Branch(name="block", pre=shared, mixer=Parallel(parts=parts))
     stack = decoder().stacks[0]
     return Model(stacks=(replace(stack, layers=(Layer(branches=(branch,)),) * 2),))
+
+
+def relative(mask, **more):
+    """Three layers, the first with a relative bias, which the others share."""
+    first = replace(
+        GQA, mask=mask, scale=1.0, position=RelativeBias(buckets=10, distance=20, **more)
+    )
+    stack = decoder(first).stacks[0]
+    attn, mlp = stack.layers[0].branches
+    later = replace(attn, mixer=replace(first, position=SharedBias()))
+    others = (Layer(branches=(later, mlp)),) * 2
+    return Model(stacks=(replace(stack, layers=(stack.layers[0], *others)),))
 
 
 def decoder_of(**more):
@@ -156,6 +183,12 @@ SPECS = {
     "dynamic-rope": decoder(scaled(DynamicScaling(factor=3.0, original_context=16))),
     "longrope": decoder(scaled(longrope(16))),
     "longrope-short": decoder(scaled(longrope(64))),
+    "sections": decoder(sectioned("chunked")),
+    "interleaved-sections": decoder(sectioned("interleaved")),
+    "sinusoid": decoder(replace(GQA, position=None), position=Sinusoid()),
+    "sinusoid-in-halves": decoder_of(position=Sinusoid(pairs="half", closed=True), scale=0.5),
+    "relative-bias": relative(Causal()),
+    "relative-bias-and-window": relative(Sliding(left=8)),
     "head-norm": decoder(replace(GQA, head_norm=RMSNorm(eps=1e-3))),
     "biases": decoder(replace(GQA, biases=("q", "k", "v", "o")), replace(GATED, biased=True)),
     "q-bias": decoder(replace(GQA, biases=("q",))),
@@ -182,6 +215,24 @@ SPECS = {
     "latent": decoder(MLA),
     "latent-low-rank-queries": decoder(
         replace(MLA, q_rank=10, biased=True, position=replace(MLA.position, pairs="interleaved"))
+    ),
+    "grouped": decoder(GROUPED),
+    "grouped-levels": decoder(
+        replace(GROUPED, sizes=(2, 3, 2), pooling="learned", head_norm=RMSNorm(eps=1e-3))
+    ),
+    "grouped-stretched": decoder(
+        replace(
+            GROUPED,
+            sizes=(5, 3),
+            kv_heads=6,
+            biases=("q", "k", "v", "o"),
+            position=Rope(
+                width=6,
+                theta=100.0,
+                pairs="interleaved",
+                scaling=YarnScaling(factor=4.0, original_context=16, temperature=1.3),
+            ),
+        )
     ),
     "softcap": decoder(replace(GQA, softcap=1.5, scale=0.7)),
     "norm-of-all-heads": decoder(replace(GQA, head_norm=AllHeads(norm=RMSNorm(eps=1e-3)))),
@@ -223,7 +274,9 @@ SOURCED = {
 """Rows whose tokens attend to a source too."""
 
 PURE = {
+    "grouped-full": decoder(replace(GROUPED, mask=Full(), sizes=(4, 3), pooling="learned")),
     "full": decoder(replace(GQA, mask=Full())),
+    "relative-bias-of-both-sides": relative(Full(), two_sided=True),
     "two-sided-window": decoder(replace(GQA, mask=Sliding(left=3, right=2))),
 }
 """Rows whose tokens see later ones: they run whole and keep no state."""

@@ -99,7 +99,7 @@ def test_a_chat_whose_state_is_beyond_the_machine_says_so(monkeypatch):
             raise RuntimeError("not enough memory")
         return empty(shape, **options)
 
-    monkeypatch.setattr("girih.state.dense.torch.empty", small)
+    monkeypatch.setattr("girih.state.storage.torch.empty", small)
     model = model_of(context=None)
     chat = model.chat()
     reply(chat, "one", max_tokens=5)

@@ -15,8 +15,8 @@ from girih.nn.registry import Place
 from girih.plan import Plan
 from girih.spec import CrossAttention, RMSNorm, Work, cost
 from girih.state.capture import Capture
-from girih.state.dense import DenseState
 from girih.state.step import Source, step_of
+from girih.state.storage import State
 from specs import SOURCE, SOURCED
 from test_state import LENGTH, SAME, redrawn, tokens
 
@@ -121,7 +121,7 @@ def case(request):
 
 def poisoned(spec, sequences):
     """A state whose memory is NaN until it is written."""
-    state = DenseState(
+    state = State(
         spec.state(), sequences=sequences, capacity=LENGTH, sources=GIVEN + 3, dtype=torch.float32
     )
     for block in state.blocks.values():
@@ -196,7 +196,7 @@ def test_a_sequence_without_a_source_is_refused(case):
 
 def test_bytes_and_products_are_predicted(case):
     spec, module, ids, source, _ = case
-    state = DenseState(spec.state(), sequences=3, capacity=17, sources=5, dtype=torch.bfloat16)
+    state = State(spec.state(), sequences=3, capacity=17, sources=5, dtype=torch.bfloat16)
     assert state.bytes == cost(spec, context=17, batch=3, sources=5).state_bytes
     state = poisoned(spec, 1)
     works = [

@@ -120,6 +120,33 @@ def test_one_query_attends_as_in_the_reference(group, dtype):
         same(native.attention(alone), exactly(alone))
 
 
+@pytest.mark.parametrize("page", [1, 7, 64, 256, 300])
+def test_one_query_attends_over_pages(page):
+    """Both sides of every page and part; pages of a sequence lie anywhere."""
+    lengths = LENGTHS if page > 1 else LENGTHS[:7]
+    for dtype in STORED:
+        call, state = attending((9, 3, 32), lengths, dtype, seed=page, page=page)
+        assert native.refuses("attention", call) is None
+        assert state.blocks["a", "k"].shape[2] == page
+        same(native.attention(call), exactly(call))
+        same(pytorch.together(call, call.room, call.spans), exactly(call))
+
+
+@pytest.mark.parametrize("page", [1, 4, 7])
+@pytest.mark.parametrize("step", STEPS)
+def test_appends_go_to_their_pages(step, page):
+    call, state = appending((4, 2, 24), 8, True, step, page=page)
+    wide, right = appending((4, 2, 24), 8, True, step, wide=True, page=page)
+    same(native.append(call)[0], reference.append(wide)[0])
+    for name in "kv":
+        same(state.blocks["a", name], right.blocks["a", name])
+    if all(count == 1 for count in step[0]):
+        other, again = appending((4, 2, 24), 8, True, step, page=page)
+        pytorch.append(other)
+        for name in "kv":
+            same(again.blocks["a", name], right.blocks["a", name])
+
+
 @pytest.mark.parametrize("dtype", STORED)
 def test_large_scores(dtype):
     """Integers, so that the scores are exact: up to a hundred thousand of either sign."""

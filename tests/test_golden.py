@@ -6,7 +6,7 @@ import torch
 import girih
 from girih.families import spec_from_config
 from girih.spec import Attention, Branch, Layer, Model, Stack, Tokens, Work, cost
-from girih.state.dense import DenseState
+from girih.state.storage import State
 from published import PUBLISHED
 
 MIB, GIB = 2**20, 2**30
@@ -149,7 +149,7 @@ def test_windows_bound_the_state_of_gemma_3():
     """Four layers of 32,768 tokens and 22 of 512, where a flat cache would hold 26 of all."""
     spec = spec_from_config(PUBLISHED["gemma-3-1b-it"][0])
     assert cost(spec, context=32768).state_bytes == 139 * MIB
-    state = DenseState(spec.state(), sequences=1, capacity=32768, dtype=torch.bfloat16)
+    state = State(spec.state(), sequences=1, capacity=32768, dtype=torch.bfloat16)
     assert state.bytes == 139 * MIB
     flat = sum(
         32768 * 2 * slot.shape[0] * slot.shape[1] for s in spec.state().values() for slot in s

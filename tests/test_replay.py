@@ -15,8 +15,9 @@ from girih.nn.build import allocate, build, canonical, fill
 from girih.plan import Plan
 from girih.spec import MLP, Attention, DynamicScaling, LayerNorm, Rope, SharedKeys
 from girih.spec import Model as Spec
-from girih.state.dense import DenseRoom, DenseState
+from girih.state.block import PlainRoom
 from girih.state.step import step_of
+from girih.state.storage import State
 from specs import NORM, SPECS, decoder, layer
 
 WIDE = Attention(
@@ -46,6 +47,14 @@ CASES = {
         )
     ),
 }
+BOUND = {
+    "bias": "relative-bias",
+    "alibi": "alibi",
+    "softcap": "softcap",
+    "window": "window",
+    "latent": "latent",
+}
+"""Rows whose attention has no kernel of one query over a room."""
 WIDER = widened(decoder(WIDE, GATED)).stacks[0]
 SHARED = layer(replace(WIDE, biases=("q",), keys=SharedKeys(), head_norm=NORM), GATED)
 CASES["shared keys"] = Spec(stacks=(replace(WIDER, layers=(WIDER.layers[0], SHARED)),))
@@ -61,9 +70,10 @@ def model_of(spec):
     return Model(module.eval())
 
 
-def started(model, capacity=40):
+def started(model, capacity=40, page=None, codec="plain"):
     """A state of three sequences of different lengths."""
-    state = model.state(4, capacity)
+    asked = dict(sequences=4, capacity=capacity, dtype=torch.bfloat16, page=page, codec=codec)
+    state = State(model.spec.state(), **asked)
     for row, horizon in enumerate((capacity, 7, 13, 30)):
         state.expect(row, horizon)
     step = step_of([tiny.randoms(3), tiny.randoms(9, 1), [4]], state=state, rows=[2, 0, 3])
@@ -73,11 +83,13 @@ def started(model, capacity=40):
     return state
 
 
+@pytest.mark.parametrize("page", [None, 5])
 @pytest.mark.parametrize("rows", [[0], [3, 0, 2]], ids=str)
 @pytest.mark.parametrize("name", CASES)
-def test_a_replayed_step_is_the_step(name, rows):
+def test_a_replayed_step_is_the_step(name, rows, page):
+    """Pages too, of which some are begun on the way."""
     model = model_of(CASES[name])
-    one, other = started(model), started(model)
+    one, other = started(model, page=page), started(model, page=page)
     stack = replayed(model.module)
     with torch.inference_mode():
         replay = Replay(stack, one, rows)
@@ -89,10 +101,42 @@ def test_a_replayed_step_is_the_step(name, rows):
             other.advance(step)
     assert replay.tape is not None and len(replay.tape.calls) == 2 * 6 + 1
     assert one.lengths == other.lengths
-    for key, block in one.blocks.items():
+    for key, block in one.kept.items():
         for row in rows:
-            written = slice(0, one.lengths[row])
-            assert torch.equal(block[row, :, written], other.blocks[key][row, :, written])
+            written = row, 0, one.lengths[row]
+            assert torch.equal(block.read(*written), other.kept[key].read(*written))
+
+
+def test_pages_of_a_fork_are_copied_while_a_step_is_replayed():
+    model = model_of(CASES["gated"])
+    one, other = started(model, page=5), started(model)
+    for state in (one, other):
+        state.fork(0, 1)
+    with torch.inference_mode():
+        replay = Replay(replayed(model.module), one, [0, 1])
+        for tokens in STEPS:
+            step = step_of([[token] for token in tokens[:2]], state=other, rows=[0, 1])
+            # Other parts of the keys are added up, and what is kept is rounded to eight bits.
+            assert distance(replay(tokens[:2]), model.module(step)) < 1e-2
+            one.advance(replay.step)
+            other.advance(step)
+    assert replay.tape is not None
+
+
+@pytest.mark.parametrize("cuda", [False, True])
+def test_a_quantised_state_is_read_anew_in_each_step(cuda):
+    """Neither a tape nor a graph holds what the host computes."""
+    model = model_of(CASES["gated"])
+    one, other = started(model, codec="int8"), started(model, codec="int8")
+    with torch.inference_mode():
+        replay = Replay(replayed(model.module), one, [3, 0])
+        replay.cuda = cuda
+        for tokens in STEPS:
+            step = step_of([[token] for token in tokens[:2]], state=other, rows=[3, 0])
+            assert torch.equal(replay(tokens[:2]), model.module(step))
+            one.advance(replay.step)
+            other.advance(step)
+    assert replay.tape is None
 
 
 def test_inputs_of_layers_follow_the_tokens():
@@ -149,6 +193,36 @@ def test_a_replay_beyond_the_capacity_is_refused():
             replay([6])
 
 
+class Captured(Exception):
+    """What happens instead of a capture, for which there is no device here."""
+
+
+@pytest.mark.parametrize("name", ["gated", "bias", "alibi", "softcap", "window", "latent"])
+def test_no_graph_is_made_of_steps_that_read_lengths_on_the_host(name, monkeypatch):
+    """A graph would attend to as many keys in every step as in its first."""
+    spec = CASES[name] if name in CASES else widened(SPECS[BOUND[name]])
+    model = model_of(spec)
+    one, other = started(model), started(model)
+
+    def capture():
+        raise Captured
+
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", capture)
+    with torch.inference_mode():
+        replay = Replay(replayed(model.module), one, [0])
+        replay.cuda = True
+        for place, (token, *_) in enumerate(STEPS):
+            if name == "gated" and place == 2:
+                with pytest.raises(Captured):
+                    replay([token])
+                break
+            step = step_of([[token]], state=other, rows=[0])
+            assert torch.equal(replay([token]), model.module(step))
+            one.advance(replay.step)
+            other.advance(step)
+    assert replay.bound == (name != "gated")
+
+
 def test_generated_tokens_do_not_depend_on_the_replay(monkeypatch):
     model = model_of(CASES["head norms"])
     prompts = [tiny.randoms(5), tiny.randoms(11, 2), [7]]
@@ -168,7 +242,7 @@ def device_calls(dtype, norm=None):
         for row, start, _ in spans.tolist():
             block[row, :, start:] = torch.nan
     angles = torch.randn(3, 3, generator=made)
-    room = DenseRoom(keys, values, None)
+    room = PlainRoom(keys, values, None)
     seen = [[block[row, :, : n + 1] for row, n, _ in spans.tolist()] for block in (keys, values)]
     append = AppendCall(
         qkv_TO=torch.randn(3, 80, generator=made),
@@ -216,4 +290,4 @@ def test_a_state_that_grows_gets_its_own_rooms():
     assert room is state.room(path, step)
     grown = state.grown(80)
     assert grown.room(path, step).keys.data_ptr() != room.keys.data_ptr()
-    assert isinstance(grown, DenseState)
+    assert isinstance(grown, State)

@@ -8,8 +8,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from girih.nn.build import build, canonical
 from girih.spec import Work, cost, draw, from_json, graph, to_json
-from girih.state.dense import DenseState
 from girih.state.step import step_of
+from girih.state.storage import State
 from specs import PURE, SOURCED, SPECS
 
 ALL = SPECS | PURE | SOURCED
@@ -55,7 +55,7 @@ def test_parameters_are_the_sum_of_distinct_tensors(name):
 def test_predicted_state_is_allocated_state(name):
     spec = SPECS[name]
     for batch, context in ((1, 1), (3, 17)):
-        state = DenseState(spec.state(), sequences=batch, capacity=context, dtype=torch.bfloat16)
+        state = State(spec.state(), sequences=batch, capacity=context, dtype=torch.bfloat16)
         predicted = cost(spec, context=context, batch=batch, state="bfloat16")
         assert state.bytes == predicted.state_bytes
 
@@ -74,7 +74,7 @@ def test_predicted_flops_are_counted_flops(name):
 def test_predicted_flops_of_a_decode_step(name):
     spec = SPECS[name]
     module = build(spec)
-    state = DenseState(spec.state(), sequences=1, capacity=20)
+    state = State(spec.state(), sequences=1, capacity=20)
     first = step_of([list(range(11))], state=state)
     module(first)
     state.advance(first)

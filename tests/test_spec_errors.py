@@ -46,6 +46,45 @@ REFUSED = {
         f"{MIXER}.position.scaling", {"type": "FrequencyFactors", "factors": [1, 2]},
         f"{AT}.position: 2 frequency factors for 4 pairs",
     ),
+    "sections": (
+        f"{MIXER}.position.sections", {"type": "Sections", "pairs": [2, 1, 2]},
+        f"{AT}.position: sections of 5 pairs for 4 pairs of features",
+    ),
+    "one section": (
+        f"{MIXER}.position.sections", {"type": "Sections", "pairs": [4]},
+        f"{AT}.position.sections: pairs of 1 axes where two or more are meant",
+    ),
+    "no section": (
+        f"{MIXER}.position.sections", {"type": "Sections", "pairs": [4, 0]},
+        f"{AT}.position.sections: pairs: 0 is not above zero",
+    ),
+    "sections in turn": (
+        f"{MIXER}.position.sections",
+        {"type": "Sections", "pairs": [1, 1, 2], "order": "interleaved"},
+        f"{AT}.position.sections: pairs: the first axis has too few, 1, to be interleaved",
+    ),
+    "shared bias": (
+        f"{MIXER}.position", {"type": "SharedBias"},
+        "$.stacks[0]: layers.0.attn: no layer before it has a relative bias to share",
+    ),
+    "few buckets": (
+        f"{MIXER}.position", {"type": "RelativeBias", "buckets": 1, "distance": 9},
+        f"{AT}.position: buckets 1 is below 2",
+    ),
+    "odd buckets": (
+        f"{MIXER}.position",
+        {"type": "RelativeBias", "buckets": 7, "distance": 9, "two_sided": True},
+        f"{AT}.position: buckets 7 is odd: each side has half of them",
+    ),
+    "near": (
+        f"{MIXER}.position", {"type": "RelativeBias", "buckets": 32, "distance": 16},
+        f"{AT}.position: distance 16 is not between 17 and 1,000,000",
+    ),
+    "odd stack": (
+        STACK, to_json(decoder())["stacks"][0]
+        | {"dim": 25, "input": {"type": "Tokens", "vocab": 9, "position": {"type": "Sinusoid"}}},
+        "$.stacks[0]: dim 25 is odd: a sine and a cosine for each wave",
+    ),
     "unknown field": (f"{MIXER}.window", 5, f"{AT}: Attention has no field 'window'; it has heads"),
     "mistyped": (f"{MIXER}.heads", "6", f"{AT}.heads: '6' is not a whole number"),
     "true for one": (f"{MIXER}.heads", True, f"{AT}.heads: True is not a whole number"),
@@ -123,6 +162,14 @@ def test_what_is_no_object_is_refused(data):
         from_json(data)
 
 
+def unequal(spec):
+    """The spec with fewer heads in the last layer."""
+    stack = spec.stacks[0]
+    attn, mlp = stack.layers[-1].branches
+    last = Layer(branches=(replace(attn, mixer=replace(attn.mixer, heads=2)), mlp))
+    return replace(stack, layers=(stack.layers[0], last))
+
+
 def test_keys_are_shared_within_their_kind_alone():
     own, reads = SPECS["shared-keys"].stacks[0], replace(GQA, keys=SharedKeys())
     assert own.lenders() == {
@@ -147,6 +194,8 @@ def test_nodes_are_checked_when_they_are_made():
         Llama3Scaling(factor=2, low_freq_factor=4, high_freq_factor=1, original_context=8)
     with pytest.raises(SpecError, match=r"^factors: 0.0 is not above zero"):
         FrequencyFactors(factors=(1, 0))
+    with pytest.raises(SpecError, match=r"^layers.1.attn: 2 heads share the relative bias of 6$"):
+        unequal(SPECS["relative-bias"])
     with pytest.raises(SpecError, match=r"^stacks: 0 where one is supported"):
         Model(stacks=())
 

@@ -7,8 +7,8 @@ from draw import distance, redraw
 from girih.engine.model import Model
 from girih.nn.build import build
 from girih.spec.cost import state_bytes
-from girih.state.dense import DenseState
 from girih.state.step import step_of
+from girih.state.storage import State
 from specs import PURE, SPECS, VOCAB
 
 LENGTH = 37
@@ -27,7 +27,7 @@ def redrawn(spec, plan="exact"):
 
 def poisoned(spec, sequences, capacity, slack=0):
     """A state whose memory is NaN until it is written."""
-    state = DenseState(spec.state(), sequences=sequences, capacity=capacity, slack=slack)
+    state = State(spec.state(), sequences=sequences, capacity=capacity, slack=slack)
     for block in state.blocks.values():
         block.fill_(torch.nan)
     for row in range(sequences):
@@ -147,7 +147,7 @@ def test_a_causal_token_does_not_see_later_ones(case):
 
 
 def test_marks_end_with_what_they_marked():
-    state = DenseState(SPECS["gqa"].state(), sequences=1, capacity=50)
+    state = State(SPECS["gqa"].state(), sequences=1, capacity=50)
     module = redrawn(SPECS["gqa"])
     feed(module, state, [tokens(5)])
     early = state.mark(0)
@@ -165,7 +165,7 @@ def test_marks_end_with_what_they_marked():
 
 
 def test_a_step_beyond_the_capacity_says_so():
-    state = DenseState(SPECS["gqa"].state(), sequences=1, capacity=8)
+    state = State(SPECS["gqa"].state(), sequences=1, capacity=8)
     module = redrawn(SPECS["gqa"])
     with pytest.raises(ValueError, match="9 tokens are beyond the capacity of 8"):
         feed(module, state, [tokens(9)])
@@ -176,7 +176,7 @@ def test_a_state_beyond_the_memory_is_refused_before_it_is_allocated():
     """Linux would promise the memory and end the process later."""
     spec = SPECS["gqa"]
     with pytest.raises(MemoryError, match="more than this machine has"):
-        DenseState(spec.state(), sequences=10**4, capacity=10**7)
+        State(spec.state(), sequences=10**4, capacity=10**7)
     with pytest.raises(ValueError, match="which this machine does not have; ask for fewer"):
         Model(redrawn(spec)).state(10**4, 10**7)
 
@@ -189,7 +189,7 @@ def test_a_window_keeps_what_it_can_still_see(name):
     """Bytes predicted are bytes allocated, and a window's do not grow with the sequence."""
     spec = SPECS[name]
     for capacity in (3, 40, 4000):
-        state = DenseState(spec.state(), sequences=2, capacity=capacity)
+        state = State(spec.state(), sequences=2, capacity=capacity)
         assert state.bytes == 2 * state_bytes(spec, capacity, "float32")
     grown = state_bytes(spec, 4000, "float32") - state_bytes(spec, 40, "float32")
     full = sum(not slot.window for slots in spec.state().values() for slot in slots)

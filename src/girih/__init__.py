@@ -25,9 +25,10 @@ _WHERE = {
 
 _NODES = (
     "MLP Alibi AllHeads Attention Branch Causal Chunked CrossAttention DynamicScaling "
-    "FrequencyFactors Full Head LatentAttention Layer LayerInput LayerInputs LayerNorm Learned "
-    "LinearScaling Llama3Scaling LongScaling OwnKeys Parallel ProportionalScaling RMSNorm Rope "
-    "SharedKeys Sliding Stack Tokens YarnScaling"
+    "FrequencyFactors Full GroupedAttention Head LatentAttention Layer LayerInput LayerInputs "
+    "LayerNorm Learned LinearScaling Llama3Scaling LongScaling OwnKeys Parallel "
+    "ProportionalScaling RMSNorm RelativeBias Rope Sections SharedBias SharedKeys Sinusoid "
+    "Sliding Stack Tokens YarnScaling"
 )
 _WHERE |= dict.fromkeys(_NODES.split(), "girih.spec")
 

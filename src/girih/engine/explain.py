@@ -8,19 +8,27 @@ from torch import Tensor, nn
 
 from girih.kernels.calls import AppendCall, AttentionCall, LinearCall, Rows
 from girih.kernels.dispatch import choose, label
+from girih.kernels.grouped import GroupedCall
 from girih.kernels.packed import Packed
 from girih.nn.attention import Attention
 from girih.nn.cross import CrossAttention
+from girih.nn.grouped import GroupedAttention
 from girih.nn.latent import LatentAttention
 from girih.nn.stack import RESIDUAL, Branch, Stack
 from girih.nn.weight import Products
 from girih.plan import Plan
+from girih.spec import SharedBias
 from girih.spec.graph import spans
-from girih.state.dense import DenseState
 from girih.state.step import step_of
+from girih.state.storage import State
 
-Call = LinearCall | AppendCall | AttentionCall
-OPS = {LinearCall: "linear", AppendCall: "append", AttentionCall: "attention"}
+Call = LinearCall | AppendCall | AttentionCall | GroupedCall
+OPS = {
+    LinearCall: "linear",
+    AppendCall: "append",
+    AttentionCall: "attention",
+    GroupedCall: "grouped",
+}
 
 
 def explained(module: nn.Module) -> list[dict[str, Any]]:
@@ -80,8 +88,8 @@ def stored_as(weight: Packed | Tensor) -> str:
 def calls(mixer: nn.Module, dtype: torch.dtype, rounds: bool, plan: Plan) -> list[tuple[str, Call]]:
     """The calls that a mixer makes for one token, as (part, call)."""
     attends: list[Call] = []
-    if isinstance(mixer, (Attention, LatentAttention)):
-        attends = attending(mixer, dtype, getattr(torch, plan.compute))
+    if isinstance(mixer, (Attention, GroupedAttention, LatentAttention)):
+        attends = attending(mixer, dtype, plan)
     if isinstance(mixer, CrossAttention):
         node, device = mixer.node, next(iter(mixer.into.matrices.weights)).device
         sizes = ((1, node.heads), (node.kv_heads, 8), (node.kv_heads, 8))
@@ -89,7 +97,8 @@ def calls(mixer: nn.Module, dtype: torch.dtype, rounds: bool, plan: Plan) -> lis
             torch.empty(*size, node.head_dim, dtype=dtype, device=device) for size in sizes
         )
         attends = [mixer.call(q_THD, [k_KSD], [v_KSD], step_of([[0]], device=device))]
-    return [*linears(mixer, dtype, rounds), *(("", call) for call in attends)]
+    inner = mixer.mixer if isinstance(mixer, GroupedAttention) else mixer
+    return [*linears(inner, dtype, rounds), *(("", call) for call in attends)]
 
 
 def linears(module: nn.Module, dtype: torch.dtype, rounds: bool) -> list[tuple[str, Call]]:
@@ -104,25 +113,30 @@ def linears(module: nn.Module, dtype: torch.dtype, rounds: bool) -> list[tuple[s
 
 
 def attending(
-    module: Attention | LatentAttention, dtype: torch.dtype, stored: torch.dtype
+    module: Attention | GroupedAttention | LatentAttention, dtype: torch.dtype, plan: Plan
 ) -> list[Call]:
     """The calls of a decode step with room for eight tokens."""
-    node, path = module.node, module.path
+    inner = module.mixer if isinstance(module, GroupedAttention) else module
+    node, path, stored = module.node, module.path, getattr(torch, plan.compute)
     slots = node.state()
     if isinstance(module, Attention) and module.lender is not None:
         path, slots = module.lender, module.node.read()
-    device = next(iter(module.into.matrices.weights)).device
-    state = DenseState({path: slots}, sequences=1, capacity=8, dtype=stored, device=device)
+    device = next(iter(inner.into.matrices.weights)).device
+    shape = dict(sequences=1, capacity=8, codec=plan.state, dtype=stored, device=device)
+    state = State({path: slots}, **shape)
     step = step_of([[0]], state=state, device=device)
     if isinstance(module, LatentAttention):
-        sizes = [(1, heads, slots[0].shape[1]) for heads in (module.node.heads, 1)]
-        return [
-            module.call(*(torch.empty(size, dtype=dtype, device=device) for size in sizes), step)
-        ]
-    if module.lender is not None:
+        width = slots[0].shape[1]
+        q_THD = torch.empty(1, module.node.heads, width, dtype=dtype, device=device)
+        return [module.call(q_THD, [torch.empty(1, 8, width, dtype=stored, device=device)], step)]
+    if inner.lender is not None:
         step.lent[path] = step.seen(path, "k", "v")
-    heads, width = module.shape, module.node.head_dim
+    # What layers share is only there where all of them run.
+    step = replace(step, biases={SharedBias(): torch.zeros(node.heads, 1, device=device)})
+    heads, width = inner.shape, inner.node.head_dim
     qkv_TO = torch.empty(1, (heads.query + 2 * heads.kept) * width, dtype=dtype, device=device)
-    append = module.append(qkv_TO, replace(step, rotations=dict.fromkeys([module.rope])))
+    append = inner.append(qkv_TO, replace(step, rotations=dict.fromkeys([inner.rope])))
     q_THD = torch.empty(1, heads.query, width, dtype=dtype, device=device)
-    return [append, module.call(q_THD, *append.seen(), step, append)]
+    if isinstance(module, GroupedAttention):
+        return [append, module.call(q_THD, *append.seen(), step)]
+    return [append, inner.call(q_THD, *append.seen(), step, append)]

@@ -1,7 +1,8 @@
 """What a conversation has in its state, so that a turn costs only its new tokens."""
 
 from girih.spec import Rope
-from girih.state.dense import DenseState, Mark
+from girih.state.mark import Mark
+from girih.state.storage import State
 
 FIRST = 256
 """Tokens of the first allocation; it doubles as a conversation grows."""
@@ -10,7 +11,7 @@ FIRST = 256
 class Memory:
     """The state of one conversation and the tokens that it stands for."""
 
-    def __init__(self, state: DenseState) -> None:
+    def __init__(self, state: State) -> None:
         self.state = state
         self.tokens: list[int] = []
         self.marks: list[Mark] = []

@@ -21,8 +21,8 @@ from girih.plan import Plan
 from girih.spec import Model as Spec
 from girih.spec.cost import state_bytes
 from girih.state.capture import DEFAULT_LIMIT, KINDS, Capture
-from girih.state.dense import DenseState
 from girih.state.step import step_of
+from girih.state.storage import PAGE, State
 
 
 class Model:
@@ -125,19 +125,21 @@ class Model:
         memory.state.expect(0, needs[0])
         return Run(self.module, tracks, memory.state, memory)
 
-    def state(self, sequences: int, capacity: int) -> DenseState:
+    def state(self, sequences: int, capacity: int) -> State:
         """Empty state for so many sequences; raises ValueError where the memory is too small."""
-        dtype = getattr(torch, self.plan.compute)
+        plan = self.plan
         try:
-            return DenseState(
+            return State(
                 self.spec.state(),
                 sequences=sequences,
                 capacity=capacity,
-                dtype=dtype,
+                codec=plan.state,
+                page=PAGE if plan.layout == "paged" else None,
+                dtype=getattr(torch, plan.compute),
                 device=self.device,
             )
         except (MemoryError, RuntimeError):
-            size = sequences * state_bytes(self.spec, capacity, self.plan.compute)
+            size = sequences * state_bytes(self.spec, capacity, plan.remembered)
             raise ValueError(
                 f"the state of {sequences} sequences of {capacity:,} tokens takes "
                 f"{size / 2**30:.1f} GiB, which this machine does not have; ask for fewer"

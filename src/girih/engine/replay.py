@@ -12,11 +12,11 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from girih.kernels.tape import Tape
+from girih.kernels.tape import Tape, recording
 from girih.nn.stack import Stack
 from girih.spec import Rope
-from girih.state.dense import DenseState
 from girih.state.step import step_of
+from girih.state.storage import State
 
 STILL = {"__get__", "data_ptr", "empty", "empty_like", "flatten", "is_contiguous", "stride"}
 """What may be asked of tensors on the way: it computes nothing, so it need not be done again."""
@@ -44,9 +44,9 @@ class Watch(TorchFunctionMode):
 class Replay:
     """The step that feeds one token to each of some rows of a state."""
 
-    def __init__(self, stack: Stack, state: DenseState, rows: Sequence[int]) -> None:
+    def __init__(self, stack: Stack, state: State, rows: Sequence[int]) -> None:
         self.stack, self.state, self.rows = stack, state, list(rows)
-        self.device = next(iter(state.blocks.values())).device
+        self.device = state.device
         self.cuda = self.device.type == "cuda"
         step = step_of([[0]] * len(rows), state=state, rows=rows, device=self.device)
         self.x_BM = stack.start(step)
@@ -55,6 +55,8 @@ class Replay:
         self.from_B: list[int] = []
         self.ahead: dict[Rope, list[Tensor]] = {}
         self.made = 0
+        self.bound = False
+        """Whether a step reads lengths on the host: a graph of it would always read the same."""
         self.tape: Tape | torch.cuda.CUDAGraph | None = None
 
     def __call__(self, tokens: Sequence[int]) -> Tensor:
@@ -72,8 +74,8 @@ class Replay:
     def set(self, tokens: Sequence[int]) -> None:
         """Write what differs from step to step into the memory that the step reads."""
         starts = [self.state.positions(row) for row in self.rows]
-        self.state.fits(max(starts) + 1)
         step = self.step
+        self.state.begin(step)
         for kept, new in ((step.tokens, tokens), (step.positions, starts), (step.spans, starts)):
             into = kept if kept.dim() == 1 else kept[:, 1]
             into.copy_(torch.tensor(new))
@@ -101,7 +103,7 @@ class Replay:
     def record(self) -> Tensor:
         """Make the step by the modules, and keep it if it can be made again."""
         self.made += 1
-        if self.cuda and self.made > WARM:
+        if self.cuda and self.made > WARM and not self.bound:
             graph = torch.cuda.CUDAGraph()
             with torch.cuda.graph(graph):
                 self.out_BV = self.stack.through(self.x_BM, self.step)
@@ -109,8 +111,10 @@ class Replay:
             graph.replay()
             return self.out_BV
         tape, watch = Tape(), Watch()
+        touched, recording.bound = self.state.by_host, False
         with nullcontext() if self.cuda else tape, watch:
             out_BV = self.stack.through(self.x_BM, self.step)
+        self.bound = recording.bound or self.state.by_host > touched
         if tape.calls and watch.seen <= STILL:
             self.tape, self.out_BV = tape, out_BV
         return out_BV

@@ -12,8 +12,8 @@ from girih.engine.replay import Replay, replayed
 from girih.engine.result import Generation, Piece, Times
 from girih.engine.track import Track
 from girih.nn.build import canonical
-from girih.state.dense import DenseState
 from girih.state.step import step_of
+from girih.state.storage import State
 
 CHUNK = 512
 """Prompt tokens in one step: enough to fill the machine, and a bound on what a step allocates."""
@@ -26,7 +26,7 @@ class Run:
     """
 
     def __init__(
-        self, module: nn.Module, tracks: Sequence[Track], state: DenseState, memory: Memory | None
+        self, module: nn.Module, tracks: Sequence[Track], state: State, memory: Memory | None
     ) -> None:
         self.module, self.tracks, self.memory = module, list(tracks), memory
         self.state = state

@@ -10,7 +10,9 @@ import torch
 from torch import Tensor
 
 from girih.kernels.calls import AttentionCall, Band
+from girih.kernels.grouped import GroupedCall
 from girih.kernels.reference import attended
+from girih.kernels.tape import bind
 
 SCORES = 1 << 22
 """Scores of one block at the most, unless a single query has more."""
@@ -23,14 +25,20 @@ Attend = Callable[[Tensor, Tensor, Tensor, int, int, AttentionCall], Tensor]
 
 def refuses(op: str, call: object) -> str | None:
     """Why a call cannot be run here, in words; None if it can."""
-    return None if isinstance(call, AttentionCall) else f"it has no {op}"
+    return None if isinstance(call, (AttentionCall, GroupedCall)) else f"it has no {op}"
 
 
 def attention(call: AttentionCall) -> Tensor:
     """Softmax attention, block by block; returns [T, H, D] in the dtype of the queries."""
+    bind()
     return torch.cat(
         [part for parts in call.sequences() for part in blocks(*parts, call, attended)]
     )
+
+
+def grouped(call: GroupedCall) -> Tensor:
+    """Attention over windows and representatives; returns [T, H, D]."""
+    return attention(call.windows)
 
 
 def blocks(

@@ -128,11 +128,14 @@ class Room(Protocol):
     """Where a state keeps the keys and values of one layer."""
 
     keys: Tensor
-    """[sequences, K, entries, D], and so the values."""
+    """[pages, K, entries of a page, D], and so the values."""
     values: Tensor
+    table: Tensor
+    """[sequences, pages of one]: where the pages of each sequence are."""
+    size: int
+    """Entries of a sequence; that of a position is in the place of the position modulo these."""
     window: int | None
-    """How many of the last tokens a layer sees; None: all. That of a position is in the place of
-    the position modulo the entries."""
+    """How many of the last tokens a layer sees; None: all."""
     prepared: Any
 
 
@@ -192,6 +195,9 @@ class AttentionCall:
     """Scores x become softcap * tanh(x / softcap)."""
     slopes_H: Tensor | None = None
     """How much the scores of a head fall with each token between query and key."""
+    bias_HP: Tensor | None = None
+    """Added to the scores of a head, by the place of the key less that of the query: from the
+    farthest before it to the farthest behind it, as which those beyond count. P is odd."""
     sinks_H: Tensor | None = None
     """A score for each head that takes its share of the weights and gives nothing for it."""
     heads: Heads | None = None

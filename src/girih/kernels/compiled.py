@@ -74,12 +74,12 @@ class HeadsC(ctypes.Structure):
 
 
 class RoomC(ctypes.Structure):
-    """The state of a layer: keys and values, their dtype, the strides of sequences and heads."""
+    """The state of a layer: keys and values, pages, their dtype, their strides and sizes."""
 
     _fields_ = [
-        ("keys", PLACE),
-        ("values", PLACE),
-        *((name, WHOLE) for name in ("number", "sequence_stride", "head_stride", "kept")),
+        *((name, PLACE) for name in ("keys", "values", "table")),
+        *((name, WHOLE) for name in ("number", "page_stride", "head_stride")),
+        *((name, WHOLE) for name in ("kept", "page", "pages")),
     ]
 
 

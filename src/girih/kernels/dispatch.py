@@ -8,12 +8,14 @@ from torch import Tensor
 
 from girih.kernels import blocked, native, pytorch, reference
 from girih.kernels.calls import AppendCall, AttentionCall, LinearCall, Matrices
+from girih.kernels.grouped import GroupedCall
 from girih.kernels.packed import Packed
 
 BACKENDS: dict[str, tuple[ModuleType, ...]] = {
     "linear": (native, pytorch, reference),
     "append": (native, pytorch, reference),
     "attention": (native, pytorch, blocked, reference),
+    "grouped": (native, pytorch, blocked, reference),
 }
 """The backends of each operation, the fastest first; the reference stands last everywhere."""
 
@@ -71,6 +73,12 @@ def append(call: AppendCall, *, exact: bool) -> tuple[Tensor, Sequence[Tensor], 
 def attention(call: AttentionCall, *, exact: bool) -> Tensor:
     """Softmax attention by the chosen backend; returns [T, H, D]."""
     out: Tensor = runs("attention", call, exact).attention(call)
+    return out
+
+
+def grouped(call: GroupedCall, *, exact: bool) -> Tensor:
+    """Attention over a window and representatives by the chosen backend; returns [T, H, D]."""
+    out: Tensor = runs("grouped", call, exact).grouped(call)
     return out
 
 

@@ -21,6 +21,7 @@ from girih.kernels.calls import (
     Norm,
 )
 from girih.kernels.compiled import MatrixC, library
+from girih.kernels.grouped import GroupedCall
 from girih.kernels.packed import Packed
 from girih.kernels.records import STORED, before, heads_of, room_of
 from girih.kernels.tape import run
@@ -43,6 +44,8 @@ def refuses(op: str, call: object) -> str | None:
         reason = refuses_linear(call)
     elif isinstance(call, AppendCall):
         reason = refuses_append(call)
+    elif isinstance(call, GroupedCall):
+        reason = refuses_attention(call.windows)
     elif isinstance(call, AttentionCall):
         reason = refuses_attention(call)
     else:
@@ -125,7 +128,9 @@ def refuses_attention(call: AttentionCall) -> str | None:
         return "it has no sinks"
     if call.slopes_H is not None:
         return "its scores do not fall with distance"
-    if len(call.counts) != call.q_THD.shape[0]:
+    if call.bias_HP is not None:
+        return "it adds no bias to scores"
+    if len(call.counts) != call.q_THD.shape[0] or flash.of_heads(call):
         return refuses_many(call)
     if call.room is None or call.spans is None or call.heads is None:
         return "the state is not one block of memory"
@@ -133,7 +138,7 @@ def refuses_attention(call: AttentionCall) -> str | None:
         return f"it does not read a state of {name(call.room.keys.dtype)}"
     if call.heads.width % 16:
         return f"a head is {call.heads.width} wide, which is no multiple of 16"
-    if not call.band.all_of(call.room.keys.shape[2]):
+    if not call.band.all_of(call.room.size):
         return "it attends to all that is kept"
     return refuses_rows(call.q_THD)
 
@@ -252,7 +257,7 @@ def append(call: AppendCall) -> tuple[Tensor, Sequence[Tensor], Sequence[Tensor]
 
 def attention(call: AttentionCall) -> Tensor:
     """Attention of one query for each sequence, or of many; returns [T, H, D]."""
-    if len(call.counts) != call.q_THD.shape[0]:
+    if len(call.counts) != call.q_THD.shape[0] or flash.of_heads(call):
         return flash.attended(call, library().girih_lanes())  # type: ignore[union-attr]
     assert call.room is not None and call.spans is not None and call.heads is not None
     q_THD = whole(call.q_THD)
@@ -272,3 +277,8 @@ def attention(call: AttentionCall) -> Tensor:
         (call.heads.prepared, call.room.prepared, call.spans, q_THD, out_THD),
     )
     return out_THD
+
+
+def grouped(call: GroupedCall) -> Tensor:
+    """Attention over windows and representatives; returns [T, H, D]."""
+    return attention(call.windows)

@@ -57,9 +57,9 @@ def room_of(room: Room) -> int:
     """Where it says how a state lies in memory."""
     if room.prepared is None:
         keys, values = room.keys, room.values
-        sequence, head, *_ = keys.stride()
-        made = RoomC(
-            keys.data_ptr(), values.data_ptr(), STORED[keys.dtype], sequence, head, keys.shape[2]
-        )
+        page, head, *_ = keys.stride()
+        places = (keys.data_ptr(), values.data_ptr(), room.table.data_ptr())
+        sizes = (page, head, room.size, keys.shape[2], room.table.shape[1])
+        made = RoomC(*places, STORED[keys.dtype], *sizes)
         room.prepared = (ctypes.addressof(made), made)
     return room.prepared[0]  # type: ignore[no-any-return]

@@ -10,7 +10,9 @@ from torch import Tensor
 from torch.nn.functional import gelu, relu, silu
 
 from girih.kernels.calls import AppendCall, AttentionCall, Band, Gate, LinearCall, Norm, Rows
+from girih.kernels.grouped import GroupedCall
 from girih.kernels.packed import Packed
+from girih.kernels.tape import bind
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "silu": silu,
@@ -30,6 +32,7 @@ def refuses(op: str, call: object) -> str | None:
 
 def attention(call: AttentionCall) -> Tensor:
     """Softmax attention, sequence by sequence; returns [T, H, D] in the dtype of the queries."""
+    bind()
     out = []
     for q_THD, k_KND, v_KND, end in call.sequences():
         first = end - q_THD.shape[0]
@@ -45,10 +48,15 @@ def attended(
     `first` and `first_key` are the positions of the first of each.
     """
     weights_HTN = attention_weights(q_THD, k_KND, first, first_key, call)
-    grouped = weights_HTN.unflatten(0, (k_KND.shape[0], -1)).flatten(1, 2)
+    return weighted(weights_HTN, v_KND).to(q_THD.dtype)
+
+
+def weighted(weights_HTN: Tensor, v_KND: Tensor) -> Tensor:
+    """Values by their weights, [T, H, D]."""
+    grouped = weights_HTN.unflatten(0, (v_KND.shape[0], -1)).flatten(1, 2)
     mixed_KGTD = torch.matmul(grouped, v_KND.to(grouped.dtype))
-    heads_HTD = mixed_KGTD.unflatten(1, (-1, q_THD.shape[0])).flatten(0, 1)
-    return heads_HTD.transpose(0, 1).to(q_THD.dtype)
+    heads_HTD = mixed_KGTD.unflatten(1, (-1, weights_HTN.shape[1])).flatten(0, 1)
+    return heads_HTD.transpose(0, 1)
 
 
 def attention_weights(
@@ -58,25 +66,39 @@ def attention_weights(
 
     Computed in float32, or in float64 for float64 queries. With sinks a row sums up to less than 1.
     """
-    dtype = torch.float64 if q_THD.dtype == torch.float64 else torch.float32
     tokens, keys = q_THD.shape[0], k_KND.shape[1]
-    q_KGTD = q_THD.transpose(0, 1).to(dtype).unflatten(0, (k_KND.shape[0], -1))
-    scores = torch.matmul(q_KGTD.flatten(1, 2) * call.scale, k_KND.to(dtype).transpose(1, 2))
-    scores_HTN = scores.unflatten(1, (-1, tokens)).flatten(0, 1)
-    if call.slopes_H is not None:
-        query_T1 = torch.arange(first, first + tokens, device=scores.device)[:, None]
-        key_N = torch.arange(first_key, first_key + keys, device=scores.device)
-        apart_TN = (query_T1 - key_N).abs().to(dtype)
-        scores_HTN = scores_HTN - call.slopes_H.to(dtype)[:, None, None] * apart_TN
+    scores_HTN = scored(q_THD, k_KND, call.scale)
+    dtype = scores_HTN.dtype
+    if call.slopes_H is not None or call.bias_HP is not None:
+        query_T1 = torch.arange(first, first + tokens, device=scores_HTN.device)[:, None]
+        key_N = torch.arange(first_key, first_key + keys, device=scores_HTN.device)
+        scores_HTN = scores_HTN + by_distance(key_N - query_T1, dtype, call)
     if call.softcap is not None:
         scores_HTN = call.softcap * torch.tanh(scores_HTN / call.softcap)
     if not call.band.full:
-        seen_TN = seen(call.band, tokens, keys, first, first_key, scores.device)
+        seen_TN = seen(call.band, tokens, keys, first, first_key, scores_HTN.device)
         scores_HTN = scores_HTN.masked_fill(~seen_TN, -torch.inf)
     if call.sinks_H is None:
         return torch.softmax(scores_HTN, dim=-1)
     sinks_HT1 = call.sinks_H.to(dtype)[:, None, None].expand(-1, tokens, 1)
     return torch.softmax(torch.cat([scores_HTN, sinks_HT1], dim=-1), dim=-1)[..., :-1]
+
+
+def by_distance(apart_TN: Tensor, dtype: torch.dtype, call: AttentionCall) -> Tensor:
+    """What is added to scores [H, T, N], by the place of a key less that of the query."""
+    if call.bias_HP is not None:
+        reach = call.bias_HP.shape[1] // 2
+        return call.bias_HP.to(dtype)[:, apart_TN.clamp(-reach, reach) + reach]
+    assert call.slopes_H is not None
+    return -call.slopes_H.to(dtype)[:, None, None] * apart_TN.abs().to(dtype)
+
+
+def scored(q_THD: Tensor, k_KND: Tensor, scale: float) -> Tensor:
+    """Products of queries and keys [H, T, N], in float32 or float64."""
+    dtype = torch.float64 if q_THD.dtype == torch.float64 else torch.float32
+    q_KGTD = q_THD.transpose(0, 1).to(dtype).unflatten(0, (k_KND.shape[0], -1))
+    scores = torch.matmul(q_KGTD.flatten(1, 2) * scale, k_KND.to(dtype).transpose(1, 2))
+    return scores.unflatten(1, (-1, q_THD.shape[0])).flatten(0, 1)
 
 
 def seen(
@@ -93,6 +115,35 @@ def seen(
     if band.chunk is not None:
         out_TN &= key_N // band.chunk == query_T1 // band.chunk
     return out_TN
+
+
+def beside(k_KND: Tensor, v_KND: Tensor) -> Tensor:
+    """Values as wide as their keys: fused kernels take no others.
+
+    Where they are the first features of the keys, as in latent attention, these are not copied.
+    """
+    short = k_KND.shape[2] - v_KND.shape[2]
+    if short <= 0:
+        return v_KND
+    shared = v_KND.data_ptr() == k_KND.data_ptr() and v_KND.stride() == k_KND.stride()
+    if shared and not (k_KND.requires_grad or v_KND.requires_grad):
+        return k_KND
+    return torch.nn.functional.pad(v_KND, (0, short))
+
+
+def grouped(call: GroupedCall) -> Tensor:
+    """Attention over a window and representatives, sequence by sequence; returns [T, H, D]."""
+    out = []
+    for index, q_THD in enumerate(call.q_THD.split(list(call.counts))):
+        k_KND, v_KND, seen_TN = call.of(index)
+        weights_HTN = grouped_weights(q_THD, k_KND, seen_TN, call.scale)
+        out.append(weighted(weights_HTN, v_KND).to(q_THD.dtype))
+    return torch.cat(out)
+
+
+def grouped_weights(q_THD: Tensor, k_KND: Tensor, seen_TN: Tensor, scale: float) -> Tensor:
+    """The attention map [H, T, N] of queries over the keys that they see."""
+    return torch.softmax(scored(q_THD, k_KND, scale).masked_fill(~seen_TN, -torch.inf), dim=-1)
 
 
 def linear(call: LinearCall) -> Tensor:
@@ -158,6 +209,7 @@ def normed(x_TM: Tensor, norm: Norm) -> Tensor:
 
 def append(call: AppendCall) -> tuple[Tensor, Sequence[Tensor], Sequence[Tensor]]:
     """Queries ready for attention, and all keys and values, appended by the state itself."""
+    bind()
     q_THD, k_TKD, v_TKD = turned(call)
     keys, values = call.remember(k_TKD, v_TKD) if call.heads.kept else call.seen()
     return q_THD, keys, values

@@ -11,9 +11,21 @@ from torch import Tensor, nn
 
 from girih.kernels import dispatch, reference
 from girih.kernels.calls import CAUSAL, FULL, AppendCall, AttentionCall, Band, Heads, Rows
+from girih.nn.positions import biases
 from girih.nn.registry import Place, builds, made
 from girih.nn.weight import Products, weights
-from girih.spec import Alibi, AllHeads, Causal, Chunked, Mask, OwnKeys, Rope, Sliding
+from girih.spec import (
+    Alibi,
+    AllHeads,
+    Causal,
+    Chunked,
+    Mask,
+    OwnKeys,
+    RelativeBias,
+    Rope,
+    SharedBias,
+    Sliding,
+)
 from girih.spec import Attention as AttentionNode
 from girih.state.step import Step
 
@@ -40,6 +52,8 @@ class Attention(nn.Module):
         self.into = Products(into, exact=place.exact)
         self.out = Products([out], exact=place.exact)
         self.sinks = nn.Parameter(torch.empty(shapes["sinks"].shape)) if node.sinks else None
+        if isinstance(node.position, RelativeBias):
+            self.buckets = nn.Parameter(torch.empty(shapes["buckets"].shape))
         self.q_norm = self.norm(node.heads, place)
         self.k_norm = None if self.lender else self.norm(node.kv_heads, place)
         self.v_norm = None
@@ -121,6 +135,15 @@ class Attention(nn.Module):
             seen=lambda: step.seen(path, "k", "v") if lender is None else step.lent[lender],
         )
 
+    def bias(self, step: Step) -> Tensor | None:
+        """What is added to scores by distance, [H, P]: the layer's own, or the last one's."""
+        position = self.node.position
+        if isinstance(position, RelativeBias):
+            step.biases[SharedBias()] = biases(position, self.buckets)
+        elif not isinstance(position, SharedBias):
+            return None
+        return step.biases[SharedBias()]
+
     def call(
         self,
         q_THD: Tensor,
@@ -139,6 +162,7 @@ class Attention(nn.Module):
             band=self.band,
             softcap=self.node.softcap,
             slopes_H=None if self.slopes is None else q_THD.new_tensor(self.slopes),
+            bias_HP=self.bias(step),
             ends=step.ends,
             sinks_H=self.sinks,
             heads=self.reads,

@@ -88,6 +88,16 @@ def rotation(
     return angles_TR.cos() * factor, angles_TR.sin() * factor
 
 
-def angles(rope: Rope, positions_T: Tensor) -> Tensor:
-    """The angles [T, R] of each pair at these positions."""
-    return positions_T[:, None].float() * kept_frequencies(rope, positions_T.device)
+def angles(rope: Rope, positions: Tensor) -> Tensor:
+    """The angles [T, R] of each pair at these positions: [T], or [T, A] where tokens have axes.
+
+    Raises ValueError where the axes are not those of the encoding.
+    """
+    frequencies_R = kept_frequencies(rope, positions.device)
+    if positions.dim() == 1:
+        return positions[:, None].float() * frequencies_R
+    axes = 1 if rope.sections is None else len(rope.sections.pairs)
+    if positions.shape[1] != axes:
+        raise ValueError(f"positions of {positions.shape[1]} axes, rotary sections of {axes}")
+    turns = [0] * len(frequencies_R) if rope.sections is None else list(rope.sections.axes())
+    return positions.float()[:, turns] * frequencies_R

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from girih.kernels.calls import Rows
+from girih.nn.positions import sinusoids
 from girih.nn.registry import Place, builds, made
 from girih.nn.rotary import rotation
 from girih.nn.weight import Products, weights
@@ -14,7 +15,7 @@ from girih.spec import Branch as BranchNode
 from girih.spec import Layer as LayerNode
 from girih.spec import Model as ModelNode
 from girih.spec import Parallel as ParallelNode
-from girih.spec import Rope
+from girih.spec import Rope, Sinusoid
 from girih.spec import Stack as StackNode
 from girih.state.step import Step
 
@@ -153,8 +154,13 @@ class Stack(nn.Module):
         x_TM = self.embed.rows(step.tokens, RESIDUAL)
         if self.node.input.scale is not None:
             x_TM = x_TM * self.node.input.scale
+        place = self.node.input.position
+        if place is not None and step.positions.dim() > 1:
+            raise ValueError(f"positions of several axes, {place.what} of one")
         if self.position is not None:
             x_TM = x_TM + self.position.rows(step.positions, RESIDUAL)
+        elif isinstance(place, Sinusoid):
+            x_TM = x_TM + sinusoids(place, step.positions, self.node.dim)
         return x_TM if self.embed_norm is None else self.embed_norm(x_TM)
 
     def through(self, x_TM: Tensor, step: Step) -> Tensor:

@@ -8,6 +8,7 @@ from girih.spec.draw import draw
 from girih.spec.errors import SpecError
 from girih.spec.formats import FORMATS, Format, format_of
 from girih.spec.graph import graph
+from girih.spec.grouped import GroupedAttention
 from girih.spec.inputs import LayerInput, LayerInputs
 from girih.spec.keys import OwnKeys, SharedKeys
 from girih.spec.latent import LatentAttention
@@ -16,7 +17,15 @@ from girih.spec.masks import Causal, Chunked, Full, Mask, Sliding
 from girih.spec.mixers import MLP, Attention
 from girih.spec.model import Head, Model, Stack, Tokens
 from girih.spec.norms import AllHeads, LayerNorm, Norm, RMSNorm
-from girih.spec.positions import Alibi, Learned, Rope
+from girih.spec.positions import (
+    Alibi,
+    Learned,
+    RelativeBias,
+    Rope,
+    Sections,
+    SharedBias,
+    Sinusoid,
+)
 from girih.spec.scalings import (
     DynamicScaling,
     FrequencyFactors,
@@ -30,10 +39,11 @@ from girih.spec.scalings import (
 
 __all__ = [
     "FORMATS", "MLP", "Alibi", "AllHeads", "Attention", "Branch", "Causal", "Chunked", "Cost",
-    "CrossAttention", "DynamicScaling", "Flops", "Format", "FrequencyFactors", "Full", "Head",
-    "LatentAttention", "Layer", "LayerInput", "LayerInputs", "LayerNorm", "Learned",
-    "LinearScaling", "Llama3Scaling", "LongScaling", "Mask", "Mixer", "Model", "Node", "Norm",
-    "OwnKeys", "Parallel", "ProportionalScaling", "RMSNorm", "Rope", "Scaling", "SharedKeys",
+    "CrossAttention", "DynamicScaling", "Flops", "Format", "FrequencyFactors", "Full",
+    "GroupedAttention", "Head", "LatentAttention", "Layer", "LayerInput", "LayerInputs",
+    "LayerNorm", "Learned", "LinearScaling", "Llama3Scaling", "LongScaling", "Mask", "Mixer",
+    "Model", "Node", "Norm", "OwnKeys", "Parallel", "ProportionalScaling", "RMSNorm",
+    "RelativeBias", "Rope", "Scaling", "Sections", "SharedBias", "SharedKeys", "Sinusoid",
     "Sliding", "Slot", "SpecError", "Stack", "Tensor", "Tokens", "Work", "YarnScaling", "cost",
     "draw", "format_of", "from_json", "graph", "to_json",
 ]  # fmt: skip

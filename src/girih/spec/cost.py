@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from girih.spec.base import Flops, Tensor, Work, require
 from girih.spec.formats import Format, format_of
 from girih.spec.model import Model
+from girih.spec.pool import Pool
 
 DEFAULT_CONTEXT = 4096
 """Tokens that are counted where neither the caller nor the spec says how many."""
@@ -105,9 +106,12 @@ def state_bytes(spec: Model, tokens: int, state: str, sources: int = 0) -> int:
 
     `sources` is how many entries of another stack it attends to.
     """
-    slots = [slot for kinds in spec.state().values() for slot in kinds]
-    values = [slot.values(tokens, sources=sources) for slot in slots]
-    return sum(format_of(state).row_bytes(count) for count in values)
+    return pool_bytes(spec, Pool(sequences=1, capacity=tokens, sources=sources), state)
+
+
+def pool_bytes(spec: Model, pool: Pool, state: str) -> int:
+    """The bytes of all that is set aside for the state of some sequences."""
+    return pool.bytes([slot for kinds in spec.state().values() for slot in kinds], state)
 
 
 def growth(spec: Model, tokens: int, state: str) -> int:

@@ -46,6 +46,8 @@ def boxes(stack: dict[str, Any]) -> list[Row]:
     for table in stack["input"]:
         shape = " x ".join(f"{number:,}" for number in table["shape"])
         rows.append(Row("├─ ", "│  ", table["name"], shape, table["parameters"]))
+    if stack["position"] and all(table["name"] != "position" for table in stack["input"]):
+        rows.append(Row("├─ ", "│  ", "position", stack["position"]))
     for run in stack["layers"]:
         ends = last == "layers" and run is stack["layers"][-1]
         rows += layer_rows(run, ends)

@@ -1,4 +1,4 @@
-"""The storage formats of weights: how many bytes hold how many values."""
+"""The storage formats of weights and of states: how many bytes hold how many values."""
 
 from dataclasses import dataclass
 
@@ -95,3 +95,38 @@ def format_of(name: str) -> Format:
     if known is None:
         raise SpecError(f"unknown storage format {name[:60]!r}; known are: {', '.join(FORMATS)}")
     return FORMATS[known]
+
+
+@dataclass(frozen=True, slots=True)
+class Levels:
+    """A format of states: values of `bits` bits, with two bounds of 16 bits for each `group`."""
+
+    name: str
+    bits: int
+    group: int
+
+    @property
+    def most(self) -> int:
+        """The highest level."""
+        return (1 << self.bits) - 1
+
+    def groups(self, width: int) -> int:
+        """Groups of an entry; the last may be short."""
+        return -(-width // self.group)
+
+    def level_bytes(self, width: int) -> int:
+        """Bytes of the values of an entry, each entry stored on its own."""
+        return -(-width * self.bits // 8)
+
+    def row_bytes(self, width: int) -> int:
+        """Bytes of an entry, bounds included."""
+        return self.level_bytes(width) + 4 * self.groups(width)
+
+
+LEVELS: dict[str, Levels] = {"int8": Levels("int8", 8, 64), "int4": Levels("int4", 4, 32)}
+"""The quantised formats of states; otherwise they are plain numbers."""
+
+
+def state_format(name: str) -> Format | Levels:
+    """The format of a state that a name means: one of `LEVELS`, or else of `FORMATS`."""
+    return LEVELS.get(name.strip().lower()) or format_of(name)

@@ -5,6 +5,7 @@ from typing import Any
 
 from girih.spec.base import Node, Tensor
 from girih.spec.cross import CrossAttention
+from girih.spec.grouped import GroupedAttention
 from girih.spec.inputs import LayerInput
 from girih.spec.keys import OwnKeys, SharedKeys
 from girih.spec.latent import LatentAttention
@@ -13,7 +14,7 @@ from girih.spec.masks import Chunked, Mask, Sliding
 from girih.spec.mixers import MLP, Attention
 from girih.spec.model import Model, Stack
 from girih.spec.norms import AllHeads
-from girih.spec.positions import Rope
+from girih.spec.positions import RelativeBias, Rope, Sinusoid
 from girih.spec.scalings import ProportionalScaling
 
 
@@ -39,6 +40,7 @@ def stack_graph(stack: Stack) -> dict[str, Any]:
             {"name": name.removesuffix(".weight"), "shape": list(t.shape), "parameters": t.numel}
             for name, t in tables.items()
         ],
+        "position": words(stack.input.position) if stack.input.position else None,
         "layers": [layer_graph(stack, *span) for span in spans(stack.layers)],
         "norm": words(stack.norm) if stack.norm else None,
         "norm_parameters": sum(t.numel for t in norm.values()),
@@ -106,7 +108,13 @@ def spans(layers: tuple[Layer, ...]) -> list[tuple[int, int]]:
 def words(value: Node) -> str:
     """A node in a few words."""
     if isinstance(value, Attention):
-        return attention_words(value)
+        return attention_words(value, mask_words(value.mask))
+    if isinstance(value, GroupedAttention):
+        window, *groups = value.sizes
+        parts = [f"windows of {window:,}", *(f"in groups of {size:,}" for size in groups)]
+        learned = ", learned pooling" if value.pooling == "learned" else ""
+        both = "" if value.mask.ahead is False else f"{value.mask.what}, "
+        return "grouped " + attention_words(value.inside, both + " ".join(parts)) + learned
     if isinstance(value, LatentAttention):
         parts = [f"{value.heads} heads x {value.plain_dim} + {value.rope_dim}"]
         parts += [f"latent {value.kv_rank:,} + {value.rope_dim}", mask_words(value.mask)]
@@ -120,22 +128,29 @@ def words(value: Node) -> str:
         return f"{form}: {value.activation}, hidden {value.hidden:,}" + (
             ", biased" if value.biased else ""
         )
+    if isinstance(value, Rope):
+        return rope_words(value)
+    if isinstance(value, RelativeBias):
+        sides = "both sides" if value.two_sided else "one side"
+        return f"{value.what} of {value.buckets} buckets up to {value.distance:,}, {sides}"
+    if isinstance(value, Sinusoid):
+        return f"{value.what}, {'in halves' if value.pairs == 'half' else value.pairs}"
     if isinstance(value, LayerInput):
         return f"layer input: {value.activation}, width {value.width:,}"
     return value.what
 
 
-def attention_words(value: Attention) -> str:
-    """Attention in a few words: its kind, its heads and what it adds."""
+def attention_words(value: Attention, seen: str) -> str:
+    """Attention in a few words: its kind, its heads, what a token sees and what it adds."""
     kind = "GQA" if value.kv_heads > 1 else "MQA"
     kind = "MHA" if value.kv_heads == value.heads else kind
     parts = [f"{value.heads} heads x {value.head_dim}"]
     if value.kv_heads != value.heads:
         parts.append(f"{value.kv_heads} kv")
-    parts.append(mask_words(value.mask))
+    parts.append(seen)
     if value.position is not None:
         place = value.position
-        parts.append(rope_words(place) if isinstance(place, Rope) else place.what)
+        parts.append(words(place))
     if value.head_norm is not None:
         together = isinstance(value.head_norm, AllHeads)
         parts.append("q/k norm of all heads" if together else "q/k norm")
@@ -174,4 +189,7 @@ def rope_words(value: Rope) -> str:
     words += f" x {factor:g}" if factor != 1 else ""
     if isinstance(scaling, ProportionalScaling):
         words += f" of {scaling.pairs} in {value.width // 2} pairs"
+    if value.sections is not None:
+        pairs = " + ".join(map(str, value.sections.pairs))
+        words += f" in {value.sections.order} sections of {pairs} pairs"
     return f"{value.what} {value.theta:,.10g}{words}"

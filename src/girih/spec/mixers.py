@@ -6,7 +6,7 @@ from girih.spec.base import Flops, Node, Slot, Tensor, Work, node, positive, pre
 from girih.spec.keys import OwnKeys, SharedKeys
 from girih.spec.masks import Causal, Chunked, Full, Mask, Sliding
 from girih.spec.norms import AllHeads, RMSNorm
-from girih.spec.positions import Alibi, Rope
+from girih.spec.positions import Alibi, RelativeBias, Rope, SharedBias
 
 Activation = Literal["silu", "gelu", "gelu_tanh", "relu"]
 
@@ -24,7 +24,7 @@ class Attention(Node):
     kv_heads: int
     head_dim: int
     mask: Causal | Full | Sliding | Chunked = Causal()
-    position: Rope | Alibi | None = None
+    position: Rope | Alibi | RelativeBias | SharedBias | None = None
     head_norm: RMSNorm | AllHeads | None = None
     """Of each query and key before rotation; one weight for the queries, one for the keys."""
     biases: tuple[Literal["q", "k", "v", "o", "gate"], ...] = ()
@@ -82,6 +82,9 @@ class Attention(Node):
         for name in self.biases:
             weight = shapes[name]
             out[f"{name}.bias"] = Tensor(weight.shape[:1], weight.axes[:1])
+        if isinstance(self.position, RelativeBias):
+            shape = (self.position.buckets, self.heads)
+            out["buckets"] = Tensor(shape, ("buckets", "heads"))
         if self.sinks:
             out["sinks"] = Tensor((self.heads,), ("heads",))
         return out | self.norms()
@@ -111,7 +114,8 @@ class Attention(Node):
 
     def flops(self, dim: int, work: Work) -> Flops:
         """The matrix products of one forward pass."""
-        linear = sum(t.numel for t in self.tensors(dim).values() if len(t.shape) == 2)
+        shapes = self.tensors(dim)
+        linear = sum(shapes[f"{name}.weight"].numel for name in self.made)
         mask: Mask = Full() if work.dense else self.mask
         pairs = mask.visible(work.tokens, work.context)
         return Flops(2 * linear * work.tokens, 2 * 2 * self.heads * self.head_dim * pairs)

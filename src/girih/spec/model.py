@@ -9,7 +9,8 @@ from girih.spec.keys import OwnKeys, SharedKeys
 from girih.spec.layers import Branch, Layer, named
 from girih.spec.mixers import Attention
 from girih.spec.norms import LayerNorm, RMSNorm
-from girih.spec.positions import Learned, Rope
+from girih.spec.positions import Learned, Rope, Sinusoid
+from girih.spec.sharing import check_shared
 
 MAX_LAYERS = 10_000
 """More layers than any model has; keeps a hostile spec from filling the memory."""
@@ -24,7 +25,7 @@ class Tokens(Node):
     what: ClassVar[str] = "tokens"
 
     vocab: int
-    position: Learned | None = None
+    position: Learned | Sinusoid | None = None
     scale: float | None = None
     """What the embedding is multiplied by (Gemma: the root of the width)."""
     norm: RMSNorm | LayerNorm | None = None
@@ -41,7 +42,7 @@ class Tokens(Node):
     def tensors(self, dim: int) -> dict[str, Tensor]:
         """The tables of the input, by local name."""
         out = {"embed.weight": Tensor((self.vocab, dim), ("vocab", "model"))}
-        if self.position is not None:
+        if isinstance(self.position, Learned):
             out["position.weight"] = Tensor((self.position.length, dim), ("positions", "model"))
         if self.of_layers is not None:
             out |= prefixed("of_layers", self.of_layers.tensors(dim))
@@ -90,11 +91,14 @@ class Stack(Node):
         parts = sum(len(layer.branches) for layer in self.layers)
         require(parts <= MAX_BRANCHES, f"layers: {parts} branches are more than {MAX_BRANCHES}")
         table = self.input.position
-        if table is not None:
+        if isinstance(table, Learned):
             require(
                 self.context is not None and self.context <= table.length,
                 f"context {self.context} is more than the {table.length} learned positions",
             )
+        if isinstance(table, Sinusoid):
+            table.fits(self.dim)
+        check_shared(self.leaves(), self.name)
         self.lenders()
         given, read = self.input.of_layers, self.readers()
         count = 0 if given is None else given.layers

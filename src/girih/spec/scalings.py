@@ -78,6 +78,11 @@ class FrequencyFactors(Node):
         require(bool(self.factors), "factors is empty")
         require(min(self.factors) > 0, f"factors: {min(self.factors)} is not above zero")
 
+    def fits(self, pairs: int) -> None:
+        """Raise SpecError unless it is of so many pairs of features."""
+        count = len(self.factors)
+        require(count == pairs, f"{count} frequency factors for {pairs} pairs of features")
+
 
 @node
 class ProportionalScaling(Node):
@@ -95,6 +100,11 @@ class ProportionalScaling(Node):
         positive(factor=self.factor)
         require(self.pairs >= 0, f"pairs {self.pairs} is below zero")
 
+    def fits(self, pairs: int) -> None:
+        """Raise SpecError unless it is of so many pairs of features."""
+        few = self.pairs <= pairs
+        require(few, f"{self.pairs} turning pairs of {pairs} pairs of features")
+
 
 @node
 class DynamicScaling(Node):
@@ -111,6 +121,10 @@ class DynamicScaling(Node):
     def check(self) -> None:
         positive(factor=self.factor, original_context=self.original_context)
         require(self.factor <= MOST_FACTOR, f"factor {self.factor} is above {MOST_FACTOR:,}")
+
+    def fits(self, pairs: int) -> None:
+        """Raise SpecError unless it is of so many pairs of features."""
+        require(pairs > 1, "one pair of features alone: no base makes its wave longer")
 
     def stretch(self, horizon: int) -> float:
         """How much longer the slowest wave is in a text that will come to so many tokens."""
@@ -139,6 +153,12 @@ class LongScaling(Node):
             require(bool(factors), f"{name} is empty")
             require(min(factors) > 0, f"{name}: {min(factors)} is not above zero")
 
+    def fits(self, pairs: int) -> None:
+        """Raise SpecError unless it is of so many pairs of features."""
+        for name, factors in (("short", self.short), ("long", self.long)):
+            count = len(factors)
+            require(count == pairs, f"{count} {name} factors for {pairs} pairs of features")
+
     def factors(self, horizon: int) -> FrequencyFactors:
         """The factors of a text that will come to so many tokens."""
         beyond = horizon > self.original_context
@@ -156,3 +176,5 @@ Scaling = (
     | DynamicScaling
     | LongScaling
 )
+Paired = FrequencyFactors | ProportionalScaling | DynamicScaling | LongScaling
+"""Those that are of so many pairs of features."""

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from girih.spec import Rope
+from girih.spec import Rope, SharedBias
 from girih.state.capture import Capture
 
 
@@ -15,11 +15,14 @@ class Room(Protocol):
     """Where one layer's keys and values lie, for kernels that read and write them in place."""
 
     keys: Tensor
-    """[sequences, heads, entries, width], and so the values."""
+    """[pages, heads, entries of a page, width], and so the values."""
     values: Tensor
+    table: Tensor
+    """[sequences, pages of one]: where the pages of each sequence are."""
+    size: int
+    """Entries of a sequence; that of a position is in the place of the position modulo these."""
     window: int | None
-    """How many of the last tokens a layer sees; None: all. That of a position is in the place of
-    the position modulo the entries."""
+    """How many of the last tokens a layer sees; None: all."""
     prepared: Any
     """Whatever a kernel keeps with it between steps."""
 
@@ -65,7 +68,7 @@ class Step:
     tokens: Tensor
     """[T] token ids."""
     positions: Tensor
-    """[T] the place of each token in its sequence."""
+    """[T] the place of each token in its sequence, or [T, axes] several of them."""
     counts: tuple[int, ...]
     """New tokens of each sequence: the host's copy of the packing, for backends that loop."""
     sequences: tuple[int, ...]
@@ -80,6 +83,8 @@ class Step:
     """None: whole sequences, nothing written in place."""
     rotations: Mapping[Rope, tuple[Tensor, Tensor]] = field(default_factory=dict)
     """Cosines and sines [T, width / 2] of each rotary encoding, filled by the stack."""
+    biases: dict[SharedBias, Tensor] = field(default_factory=dict)
+    """What the last relative bias adds to scores, filled by its layer for those that share it."""
     inputs: Mapping[str, Tensor] = field(default_factory=dict)
     """[T, width] for each layer with an input of its own, by the path of its reader, likewise."""
     lent: dict[str, Sequence[Sequence[Tensor]]] = field(default_factory=dict)
@@ -141,6 +146,7 @@ def step_of(
     *,
     state: Storage | None = None,
     rows: Sequence[int] | None = None,
+    positions: Sequence[Tensor] | None = None,
     logits: str = "all",
     capture: Capture | None = None,
     source: Source | None = None,
@@ -148,19 +154,26 @@ def step_of(
 ) -> Step:
     """The step that feeds these tokens to these rows of a state (by default 0, 1, 2, ...).
 
-    `logits` says which tokens want them: "all", or the "last" of each sequence.
+    `logits` says which tokens want them: "all", or the "last" of each sequence. `positions` are
+    those of each sequence, [tokens] or [tokens, axes]; by default they are counted on from what the
+    state holds. Raises ValueError where they are not as many as the tokens.
     """
     counts = tuple(len(tokens) for tokens in sequences)
     assert all(counts), "a sequence of a step is empty"
     kept = tuple(rows if rows is not None else range(len(counts)))
     starts = [state.positions(row) if state else 0 for row in kept]
     triples = list(zip(kept, starts, counts, strict=True))
-    spans = [torch.arange(start, start + n) for start, n in zip(starts, counts, strict=True)]
+    if positions is None:
+        pairs = zip(starts, counts, strict=True)
+        positions = [torch.arange(start, start + n) for start, n in pairs]
+    elif [len(places) for places in positions] != list(counts):
+        given = ", ".join(str(len(places)) for places in positions)
+        raise ValueError(f"{given} positions for {', '.join(map(str, counts))} tokens")
     flat = [token for tokens in sequences for token in tokens]
     last = torch.tensor(counts).cumsum(0) - 1 if logits == "last" else None
     return Step(
         tokens=torch.tensor(flat, dtype=torch.long, device=device),
-        positions=torch.cat(spans).to(device),
+        positions=torch.cat(list(positions)).to(device),
         counts=counts,
         sequences=kept,
         spans=torch.tensor(triples, dtype=torch.long, device=device),

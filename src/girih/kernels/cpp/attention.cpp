@@ -1,11 +1,12 @@
 // Attention of one query for each sequence over what is remembered, and what comes before it: head norms, rotation, and
-// the append to the state, which is [sequences, heads, capacity, width], keys and values each.
+// the append to the state, keys and values each, which lies in pages: [pages, heads, entries of a page, width].
 #include "rows.h"
 
 struct Span { int64_t row, start, count; };  // of the state; tokens remembered; new ones
 struct State {
     void *keys, *values;
-    int64_t number, sequence_stride, head_stride, kept;  // number: what it holds, float32 (0) or bfloat16 (1)
+    const int64_t *table, number, page_stride, head_stride, kept, page, pages;  // table: [sequences, pages]; number: float32 (0) or bfloat16 (1)
+    int64_t at(int64_t row, int64_t h, int64_t i, int64_t width) const { return table[row * pages + i / page] * page_stride + h * head_stride + i % page * width; }
 };
 struct Heads {
     int64_t query, kept, width, rotary, step, apart;  // rotary: pairs that are rotated, the ith of them step * i and `apart` from it
@@ -32,7 +33,7 @@ template <int N, class Number>
 void attend(const float* queries, const Number* keys, const Number* values, int64_t count, int64_t width, float scale,
             float* largest, float* sums, float* out) {
     float weights[N][PART + LANES];
-    std::fill_n(weights[0], sizeof weights / sizeof(float), -INFINITY);
+    for (auto& row : weights) std::fill_n(row + count, LANES, -INFINITY);
     for (int64_t k = 0; k < count; ++k) {
         Floats dots[N] = {};
         for (int64_t i = 0; i < width; i += LANES) {
@@ -88,14 +89,13 @@ EXPORT void girih_append(const Heads* heads, const State* state, const Span* spa
     for (int64_t token = 0; token < tokens; ++token) {
         static thread_local std::vector<float> turned;
         turned.resize(heads->width);
-        const Span* span = spans;
-        int64_t place = token;
-        for (; place >= span->count; ++span) place -= span->count;
+        auto [span, place] = std::pair(spans, token);
+        while (place >= span->count) place -= span++->count;
         const float *row = rows + token * stride, *cosine = cosines + token * heads->rotary, *sine = sines + token * heads->rotary;
         float* to = out + token * heads->query * heads->width;
         for (int64_t h = 0; h < heads->query; ++h, row += heads->width, to += heads->width) turn(*heads, row, heads->query_norm, cosine, sine, to);
         for (int64_t h = 0; h < heads->kept; ++h, row += heads->width) {
-            const int64_t at = span->row * state->sequence_stride + h * state->head_stride + (span->start + place) % state->kept * heads->width;
+            const int64_t at = state->at(span->row, h, (span->start + place) % state->kept, heads->width);
             turn(*heads, row, heads->key_norm, cosine, sine, turned.data());
             put(state->keys, at, turned.data(), heads->width), put(state->values, at, row + heads->kept * heads->width, heads->width);
         }
@@ -103,32 +103,33 @@ EXPORT void girih_append(const Heads* heads, const State* state, const Span* spa
 }
 
 // One query [heads, width] for each span over all that it remembers and its new entry: out [spans, heads, width].
-EXPORT void girih_attend(const Heads* heads, const State* state, const Span* spans, int64_t count, const float* q,
-                             float scale, float* out, int threads) {
-    const int64_t width = heads->width, group = heads->query / heads->kept;
+EXPORT void girih_attend(const Heads* heads, const State* state, const Span* spans, int64_t count, const float* q, float scale, float* out, int threads) {
+    // A part of the keys lies in one page, of which there are `each` parts.
+    const int64_t width = heads->width, group = heads->query / heads->kept, each = (state->page + PART - 1) / PART;
     const auto newest = [&](int64_t s) { return std::min(spans[s].start, state->kept - 1); };  // its place, or the last of a full window
+    const auto parts_of = [&](int64_t s) { return newest(s) / state->page * each + newest(s) % state->page / PART + 1; };
     int64_t parts = 0;
-    for (int64_t s = 0; s < count; ++s) parts = std::max(parts, newest(s) / PART + 1);
+    for (int64_t s = 0; s < count; ++s) parts = std::max(parts, parts_of(s));
     const int64_t tasks = count * heads->kept * parts;
     static thread_local std::vector<float> held;
     held.resize(tasks * group * (width + 2));
     float *mixed = held.data(), *largest = mixed + tasks * group * width, *sums = largest + tasks * group;
 #pragma omp parallel for schedule(dynamic, 1) num_threads(threads) if (tasks > 1)
     for (int64_t t = 0; t < tasks; ++t) {
-        const int64_t from = t % parts * PART, head = t / parts % heads->kept, s = t / parts / heads->kept;
-        if (from > newest(s)) continue;
-        const int64_t at = spans[s].row * state->sequence_stride + head * state->head_stride + from * width;
+        const int64_t head = t % heads->kept, p = t / heads->kept % parts, s = t / heads->kept / parts;
+        if (p >= parts_of(s)) continue;
+        const int64_t inside = p % each * PART, from = p / each * state->page + inside;
         (state->number ? attend_all<Bfloat> : attend_all<float>)(
-            *heads, *state, at, std::min<int64_t>(PART, newest(s) + 1 - from),
+            *heads, *state, state->at(spans[s].row, head, from, width), std::min({int64_t(PART), state->page - inside, newest(s) + 1 - from}),
             q + (s * heads->query + head * group) * width, scale, largest + t * group, sums + t * group, mixed + t * group * width);
     }
     for (int64_t h = 0; h < count * heads->query; ++h) {
-        const int64_t s = h / heads->query, own = newest(s) / PART + 1;
-        const int64_t first = (s * heads->kept + h % heads->query / group) * parts * group + h % group;
+        const int64_t s = h / heads->query, own = parts_of(s);
+        const int64_t first = s * parts * heads->query + h % heads->query, next = heads->query;  // its results of each part
         float most = largest[first], total = 0, *to = out + h * width;
-        for (int64_t p = 1; p < own; ++p) most = std::max(most, largest[first + p * group]);
+        for (int64_t p = 1; p < own; ++p) most = std::max(most, largest[first + p * next]);
         std::fill_n(to, width, 0.0f);
-        for (int64_t p = 0, at = first; p < own; ++p, at += group) {
+        for (int64_t p = 0, at = first; p < own; ++p, at += next) {
             const float share = own == 1 ? 1 : std::exp((largest[at] - most) * scale);
             total += share * sums[at];
             for (int64_t i = 0; i < width; ++i) to[i] += share * mixed[at * width + i];

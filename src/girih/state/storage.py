@@ -1,0 +1,309 @@
+"""The state of several sequences: what each slot of a model remembers, at a stated capacity."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+
+import torch
+from torch import Tensor
+
+from girih.spec import Slot
+from girih.spec.pool import Pool
+from girih.state.block import Block, Entries, PlainRoom, fits_in_memory, room_of
+from girih.state.codec import codec_of
+from girih.state.mark import Mark
+from girih.state.pages import Span, Table, claim
+from girih.state.step import Step, parted
+
+PAGE = 64
+"""Tokens of a page where nothing else is said."""
+
+Key = tuple[str, str]
+"""The path of a mixer and the name of a slot."""
+
+
+class State:
+    """The state of up to `sequences` sequences of up to `capacity` tokens each.
+
+    Memory is allocated once. Of a slot with a window it is that of the window alone, and of `slack`
+    tokens, by which it can be rewound. `sources` is how many entries a source may have. `codec`
+    says how values are written down: "plain", in `dtype`, or "int8" or "int4".
+
+    With a `page` of so many tokens, sequences share a pool of `pages` pages (as many as all of them
+    may need, unless it is said), and forks share what they have in common until one writes there.
+
+    Raises MemoryError for more than the machine has, and ValueError, before anything is written,
+    when a step would pass the capacity or what is free in the pool.
+    """
+
+    def __init__(
+        self,
+        slots: Mapping[str, tuple[Slot, ...]],
+        *,
+        sequences: int,
+        capacity: int,
+        slack: int = 0,
+        sources: int = 0,
+        codec: str = "plain",
+        page: int | None = None,
+        pages: int | None = None,
+        dtype: torch.dtype = torch.float32,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        self.slots, self.device = dict(slots), torch.device(device)
+        self.pool = Pool(
+            sequences=sequences,
+            capacity=capacity,
+            slack=slack,
+            sources=sources,
+            page=page,
+            pages=pages,
+        )
+        self.codec, self.dtype = codec, dtype
+        self.lengths = [0] * sequences
+        self.written = [0] * sequences
+        """Tokens of each sequence that windows have seen, those that were taken back too."""
+        self.given = [0] * sequences
+        """Entries of the source of each sequence."""
+        self.horizons: list[int | None] = [None] * sequences
+        """The most tokens that each sequence will come to, where that is said."""
+        self.marks: list[list[Mark]] = [[] for _ in range(sequences)]
+        self.tables: dict[Slot, Table] = {}
+        """One for all slots that grow alike, by such a slot without name and shape."""
+        self.kept: dict[Key, Block] = {}
+        self.allocate()
+        self.blocks = {
+            (*key, *filter(None, [name])): plane
+            for key, block in self.kept.items()
+            for name, plane in zip(block.names, block.planes, strict=True)
+        }
+        """All memory: by path, name of the slot and, but for the first, name of the plane."""
+        self.began: Tensor | None = None
+        """The spans of the step at hand: it is told by them, however it is copied."""
+        self.waiting: dict[Key, list[Tensor]] = {}
+        """Its new entries of windows, written when it is counted: it may be repeated first."""
+        self.rooms: dict[str, PlainRoom] = {}
+
+    def allocate(self) -> None:
+        """Make the tables and blocks, if the machine has so much memory."""
+        codec = codec_of(self.codec, self.dtype)
+        form = self.codec if self.codec != "plain" else str(self.dtype)
+        kinds = [(path, slot) for path, found in self.slots.items() for slot in found]
+        fits_in_memory(self.pool.bytes([slot for _, slot in kinds], form), self.device)
+        for path, slot in kinds:
+            like = replace(slot, name="", shape=())
+            if like not in self.tables:
+                self.tables[like] = Table(self.pool.sequences, *self.pool.of(slot), self.device)
+            ring = slot.window is not None and slot.window < self.capacity
+            block = Block(slot, codec, self.tables[like], ring, self.device)
+            self.kept[path, slot.name] = block
+
+    @property
+    def capacity(self) -> int:
+        """How many tokens a sequence may have."""
+        return self.pool.capacity
+
+    @property
+    def bytes(self) -> int:
+        """The memory allocated, in bytes, the tables aside."""
+        return sum(block.nbytes for block in self.blocks.values())
+
+    @property
+    def free(self) -> int:
+        """Pages that are free in the fullest pool."""
+        return min((len(table.free) for table in self.tables.values()), default=0)
+
+    @property
+    def by_host(self) -> int:
+        """How often entries were read or written at places that the host computed."""
+        return sum(block.by_host for block in self.kept.values())
+
+    def positions(self, sequence: int) -> int:
+        """How many tokens a sequence has behind it."""
+        return self.lengths[sequence]
+
+    def expect(self, sequence: int, tokens: int) -> None:
+        """Say how many tokens a sequence will come to at the most, for what depends on it."""
+        self.horizons[sequence] = tokens
+
+    def horizon(self, sequence: int) -> int:
+        """The most tokens that a sequence will come to: the capacity, where nobody says so."""
+        stated = self.horizons[sequence]
+        return self.capacity if stated is None else stated
+
+    def begin(self, step: Step) -> None:
+        """Give the rows of a step the pages that it writes; raises ValueError if it does not fit.
+
+        Nothing is changed then, and the step may be repeated when there is room.
+        """
+        if self.began is step.spans:
+            return
+        self.fit(step)
+        for like, table in self.tables.items():
+            table.spans = self.places(like, step)
+        claim(self.tables.values(), self.copy)
+        self.waiting.clear()
+        self.began = step.spans
+
+    def copy(self, table: Table, row: int, index: int, source: int, target: int) -> None:
+        """Copy what a sequence has written on one of its pages to another page."""
+        blocks = [block for block in self.kept.values() if block.table is table]
+        used = self.used(blocks[0].slot, row) - index * table.page
+        for block in blocks:
+            block.copy(source, target, max(0, min(table.page, used)))
+
+    def used(self, slot: Slot, sequence: int) -> int:
+        """Places of a slot that a sequence may have written."""
+        most = self.given[sequence] if slot.once else self.written[sequence] // slot.every
+        return min(most, self.pool.of(slot)[0])
+
+    def places(self, slot: Slot, step: Step) -> list[Span]:
+        """The row of each sequence of a step, and the first and the end of its new entries."""
+        rows = step.sequences
+        if not slot.once:
+            starts = [self.lengths[row] // slot.every for row in rows]
+            return list(zip(rows, starts, (end // slot.every for end in step.ends), strict=True))
+        new = step.source.counts if step.source is not None else (0,) * len(rows)
+        return [(row, had := self.given[row], had + n) for row, n in zip(rows, new, strict=True)]
+
+    def fit(self, step: Step) -> None:
+        """Raise ValueError if a sequence of a step, or a source, is beyond the capacity."""
+        longest = max(step.ends)
+        if longest > self.capacity:
+            raise ValueError(f"state: {longest} tokens are beyond the capacity of {self.capacity}")
+        new = step.source.counts if step.source is not None else ()
+        for row, count in zip(step.sequences, new, strict=False):
+            if count and self.given[row]:
+                raise ValueError(f"state: sequence {row} has a source already; evict it first")
+            if count > (most := self.pool.sources):
+                raise ValueError(
+                    f"state: {count} entries of a source are beyond the capacity of {most}"
+                )
+
+    def remember(
+        self, path: str, values: Mapping[str, Tensor], step: Step
+    ) -> list[Sequence[Tensor]]:
+        """Keep the new entries of a step; all that its sequences may see, by name, in order."""
+        self.begin(step)
+        for name, value in values.items():
+            block = self.kept[path, name]
+            stored = block.codec.encode(value)
+            if block.window is not None:
+                self.waiting[path, name] = stored
+            else:
+                block.append(stored)
+        return [self.seen(path, name, step) for name in values]
+
+    def seen(self, path: str, name: str, step: Step) -> Sequence[Tensor]:
+        """All entries of each sequence of the step, once the new ones are written."""
+        self.begin(step)
+        block, stored = self.kept[path, name], self.waiting.get((path, name))
+        spans, window = block.table.spans, block.window
+        if window is None:
+            return Entries(block, [(row, 0, last) for row, _, last in spans])
+        if stored is None:
+            return Entries(block, [(row, max(0, last - window), last) for row, _, last in spans])
+        # The first of the new ones sees so many before it.
+        known = Entries(block, [(row, max(0, new - window + 1), new) for row, new, _ in spans])
+        (new,) = parted({name: block.codec.decode(stored, block.width)}, step.counts)
+        return [torch.cat(both, 1) for both in zip(known, new, strict=True)]
+
+    def room(self, path: str, step: Step) -> PlainRoom | None:
+        """Where the keys and values of a layer lie, with room for a step.
+
+        None where they are not plain numbers, or wait to be written.
+        """
+        self.begin(step)
+        keys, values = (path, "k"), (path, "v")
+        if self.codec != "plain" or keys in self.waiting or values in self.waiting:
+            return None
+        if path not in self.rooms:
+            self.rooms[path] = room_of(self.kept[keys], self.kept[values])
+        return self.rooms[path]
+
+    def advance(self, step: Step) -> None:
+        """Count the tokens of a finished step; before this, its entries may be written again."""
+        for key, stored in self.waiting.items():
+            assert self.began is step.spans, "another step waits to be written"
+            self.kept[key].append(stored)
+        self.waiting.clear()
+        self.began = None
+        for row, count in zip(step.sequences, step.counts, strict=True):
+            self.lengths[row] += count
+            self.written[row] = max(self.written[row], self.lengths[row])
+        if step.source is not None:
+            for row, count in zip(step.sequences, step.source.counts, strict=True):
+                self.given[row] += count
+
+    def mark(self, sequence: int) -> Mark:
+        """The point that a sequence has reached; good until the sequence is rewound before it."""
+        made = Mark(sequence, self.lengths[sequence], self.given[sequence])
+        self.marks[sequence].append(made)
+        return made
+
+    def rewind(self, mark: Mark) -> None:
+        """Forget what a sequence appended after a mark.
+
+        Raises ValueError for a mark that is no longer good: the sequence was rewound before it,
+        overwritten or evicted, so what stood there is gone.
+        """
+        row, kept = mark.sequence, self.marks[mark.sequence]
+        gone = mark not in kept
+        if gone or not self.rewindable(mark):
+            windows = "its windows have forgotten what stood before it"
+            reason = "there is no such mark any more" if gone else windows
+            raise ValueError(
+                f"state: sequence {row} cannot be rewound to token {mark.length}: {reason}"
+            )
+        self.lengths[row], self.given[row] = mark.length, mark.source
+        self.marks[row] = [other for other in kept if other.length <= mark.length]
+        self.began = None
+        for like, table in self.tables.items():
+            table.drop(row, mark.source if like.once else mark.length // like.every)
+
+    def rewindable(self, mark: Mark) -> bool:
+        """Whether the windows still hold what the tokens after a mark see."""
+        written = self.written[mark.sequence]
+        # The next token sees window - 1 before it; as many as fit of those written last are kept.
+        return all(
+            written <= (size := block.table.size)
+            or written - mark.length <= size - block.window + 1
+            for block in self.kept.values()
+            if block.window is not None
+        )
+
+    def fork(self, source: int, target: int) -> None:
+        """Make `target` a copy of `source`, whatever it held; they share what both have."""
+        assert source != target
+        self.evict(target)
+        for kept in (self.lengths, self.written, self.given):
+            kept[target] = kept[source]
+        self.horizons[target] = self.horizons[source]
+        for table in self.tables.values():
+            table.share(source, target)
+
+    def evict(self, sequence: int) -> None:
+        """Forget a sequence; its row, and the pages that no other has, are free for others."""
+        self.lengths[sequence] = self.written[sequence] = self.given[sequence] = 0
+        self.marks[sequence], self.horizons[sequence] = [], None
+        self.began = None
+        for table in self.tables.values():
+            table.drop(sequence)
+
+    def grown(self, capacity: int) -> "State":
+        """A larger state that holds the same."""
+        assert capacity >= max(self.lengths)
+        larger = asdict(replace(self.pool, capacity=capacity))
+        made = State(self.slots, codec=self.codec, dtype=self.dtype, device=self.device, **larger)
+        made.lengths, made.written = list(self.lengths), list(self.written)
+        made.given = list(self.given)
+        # A sequence that has begun keeps the horizon at which it did.
+        made.horizons = [
+            self.horizon(row) if length else self.horizons[row]
+            for row, length in enumerate(self.lengths)
+        ]
+        made.marks = [list(marks) for marks in self.marks]
+        for like, table in self.tables.items():
+            made.tables[like].take(table)
+        for key, block in self.kept.items():
+            made.kept[key].take(block)
+        return made
