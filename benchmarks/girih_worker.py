@@ -11,7 +11,9 @@ from benchmarks.protocol import serve
 from girih.checkpoints.source import open_source
 from girih.engine.bench import arbitrary, decode_bytes, prefill_flops
 from girih.engine.limits import limits, processor
+from girih.engine.memory import Memory
 from girih.engine.result import Times
+from girih.engine.sample import Sampling
 
 
 class Girih:
@@ -50,6 +52,17 @@ class Girih:
     def decode(self, prompt: list[int], count: int) -> float:
         """Tokens per second of so many more tokens after a prompt."""
         return self.times([prompt], count + 1).decode_tps
+
+    def remember(self, prompt: list[int]) -> None:
+        """Read a prompt, after which `decode_remembered` goes on again and again."""
+        self.prompt, self.memory = prompt, Memory(self.model.state(1, len(prompt) + 256))
+        list(self.model.run([prompt], Sampling(max_tokens=1), self.memory))
+
+    def decode_remembered(self, count: int) -> float:
+        """Tokens per second of so many tokens after what is remembered."""
+        run = self.model.run([[*self.prompt, 1]], Sampling(max_tokens=count + 1), self.memory)
+        assert sum(1 for _ in run) == count + 1 and run.results()[0].prompt_tokens
+        return run.results()[0].times.decode_tps
 
     def together(self, prompts: list[list[int]], count: int) -> float:
         """Tokens per second of several sequences, all counted."""

@@ -48,6 +48,10 @@ class Session:
         """transformers in a process of the peers' environment."""
         return self.noted(Worker(self.peers, "transformers_worker"))
 
+    def attention(self) -> Worker:
+        """girih's and PyTorch's attention as single operations, in a process of its own."""
+        return Worker(sys.executable, "attention_worker")
+
     def noted(self, worker: Worker) -> Worker:
         """A peer whose version is remembered."""
         self.versions |= worker.ask("versions")

@@ -10,6 +10,9 @@ import transformers
 
 from benchmarks.protocol import serve
 
+CHUNK = 512
+"""Prompt tokens at a time where a long one is remembered."""
+
 
 class Transformers:
     """A causal language model of transformers, in one dtype."""
@@ -25,6 +28,40 @@ class Transformers:
         kind: Any = transformers.AutoModelForCausalLM
         found = kind.from_pretrained(file.parent, gguf_file=file.name, dtype=getattr(torch, dtype))
         self.model = found.eval()
+
+    def shape(self, path: str, threads: int, kind: str, config: dict[str, Any]) -> None:
+        """A model in bfloat16 of a config, with random weights; saved where it is not yet."""
+        torch.set_num_threads(threads)
+        if not Path(path).exists():
+            torch.manual_seed(0)
+            made = transformers.AutoConfig.for_model(kind, **config)
+            model = transformers.AutoModelForCausalLM.from_config(made, dtype=torch.bfloat16)
+            model.save_pretrained(f"{path}.unfinished")
+            Path(f"{path}.unfinished").rename(path)
+        found = transformers.AutoModelForCausalLM.from_pretrained(path, dtype=torch.bfloat16)
+        self.model = found.eval()
+
+    @torch.inference_mode()
+    def remember(self, prompt: list[int]) -> None:
+        """Read a prompt, after which `decode_remembered` goes on again and again."""
+        self.cache = transformers.DynamicCache(config=self.model.config)
+        for start in range(0, len(prompt), CHUNK):
+            ids = torch.tensor([prompt[start : start + CHUNK]])
+            self.model(input_ids=ids, past_key_values=self.cache, logits_to_keep=1)
+
+    @torch.inference_mode()
+    def decode_remembered(self, count: int) -> float:
+        """Tokens per second of so many tokens after what is remembered."""
+        ids = torch.tensor([[1]])
+        start = time.perf_counter()
+        for turn in range(count + 1):
+            if turn == 1:
+                start = time.perf_counter()
+            out = self.model(input_ids=ids, past_key_values=self.cache, logits_to_keep=1)
+            ids = out.logits[:, -1:].argmax(-1)
+        taken = time.perf_counter() - start
+        self.cache.crop(-(count + 1))
+        return count / taken
 
     @torch.inference_mode()
     def prefill(self, prompt: list[int]) -> float:

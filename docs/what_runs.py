@@ -15,12 +15,12 @@ from girih.plan import DTYPES
 from girih.spec import (
     FORMATS,
     MLP,
-    Alibi,
     Attention,
     LatentAttention,
     LayerNorm,
     Model,
     Parallel,
+    Rope,
     Sliding,
 )
 
@@ -105,7 +105,7 @@ def attention_facts(mixer: Attention) -> Iterator[tuple[int, str]]:
     if mixer.softcap is not None:
         yield 3, "capped scores"
     yield 0, "MHA" if mixer.kv_heads == mixer.heads else "MQA" if mixer.kv_heads == 1 else "GQA"
-    if isinstance(mixer.position, Alibi):
+    if mixer.position is not None and not isinstance(mixer.position, Rope):
         yield 2, mixer.position.what
     elif mixer.position is not None:
         part = "part of each head " if mixer.position.width < mixer.head_dim else ""

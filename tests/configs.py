@@ -27,6 +27,11 @@ LLAMA3 = dict(
     high_freq_factor=4.0,
     original_max_position_embeddings=32,
 )
+LONGROPE = dict(
+    rope_type="longrope",
+    short_factor=[1.0, 1.2, 1.9, 3.0],
+    long_factor=[1.0, 2.5, 4.0, 9.0],
+)
 
 
 DEEPSEEK = SIZE | dict(
@@ -49,4 +54,17 @@ NEOX = dict(
     rope_parameters=dict(rope_type="default", rope_theta=300.0, partial_rotary_factor=0.5),
     bos_token_id=1,
     eos_token_id=2,
+)
+GEMMA4_SIZE = SIZE | dict(
+    num_hidden_layers=6,
+    head_dim=8,
+    global_head_dim=16,
+    sliding_window=8,
+    layer_types=["sliding_attention", "full_attention"] * 3,
+    vocab_size_per_layer_input=97,
+    final_logit_softcapping=3.0,
+    rope_parameters=dict(
+        sliding_attention=dict(rope_type="default", rope_theta=50.0),
+        full_attention=dict(rope_type="proportional", rope_theta=300.0, partial_rotary_factor=0.25),
+    ),
 )

@@ -4,10 +4,8 @@ A mutant is the same model with one fact about the family got wrong; it must mis
 by a hundred times, or the row would not notice the mistake.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
-
-from configs import DEEPSEEK, LLAMA3, NEOX, SIZE, YARN
+from configs import DEEPSEEK, NEOX, SIZE, YARN
+from gemmas import GEMMAS
 from girih.spec import (
     MLP,
     Attention,
@@ -21,65 +19,32 @@ from girih.spec import (
     Tokens,
     YarnScaling,
 )
-from mutants import COMMON, GEMMA, ROPE, WINDOW, Mutant, on, shy, untransposed, zeroed
+from mutants import (
+    COMMON,
+    ROPE,
+    WINDOW,
+    Mutant,
+    Row,
+    late_norm,
+    on,
+    shy,
+    unbiased,
+    untransposed,
+    zeroed,
+)
+from ropes import ROPES
 
-
-@dataclass(frozen=True)
-class Row:
-    """A tiny model of the reference library and what must not be got wrong about it."""
-
-    model_type: str
-    config: dict
-    mutants: dict[str, Mutant] = field(default_factory=dict)
-    gguf: str | None = None
-    """The architecture's name in GGUF files."""
-    redraw: Callable | None = None
-    """A further redraw of the reference model, where a fact needs one to show."""
-
-
-ROWS = {
+ROWS = GEMMAS | {
     "llama": Row(
         "llama", SIZE | dict(rope_theta=500.0), ROPE | COMMON, gguf="llama"
     ),
     "llama-tied": Row(
         "llama", SIZE | dict(tie_word_embeddings=True, num_key_value_heads=6), ROPE, gguf="llama"
     ),
-    "llama-3": Row(
-        "llama",
-        SIZE | dict(rope_parameters=LLAMA3 | dict(rope_theta=300.0)),
-        ROPE | {"scaling left out": Mutant(spec=on(Rope, scaling=None))},
-    ),
-    "llama-linear": Row(
-        "llama",
-        SIZE | dict(rope_parameters=dict(rope_type="linear", factor=4.0, rope_theta=300.0)),
-        {"scaling left out": Mutant(spec=on(Rope, scaling=None))},
-        gguf="llama",
-    ),
-    "llama-yarn": Row(
-        "llama",
-        SIZE | dict(rope_parameters=YARN | dict(rope_theta=300.0)),
-        {
-            "scaling left out": Mutant(spec=on(Rope, scaling=None)),
-            "no temperature": Mutant(spec=on(YarnScaling, temperature=1.0)),
-            "bounds not rounded": Mutant(spec=on(YarnScaling, whole=False)),
-        },
-    ),
-    "qwen2-yarn": Row(
-        "qwen2",
-        SIZE
-        | dict(rope_parameters=YARN | dict(rope_theta=300.0, truncate=False, attention_factor=1.4)),
-        {
-            "bounds rounded": Mutant(spec=on(YarnScaling, whole=True)),
-            "temperature of the factor": Mutant(spec=on(YarnScaling, temperature=1.1386)),
-        },
-    ),
     "llama-biases": Row(
         "llama",
         SIZE | dict(attention_bias=True, mlp_bias=True, head_dim=8, num_key_value_heads=1),
-        {
-            f"no {name} bias": Mutant(weights=zeroed(f".{name}.bias"))
-            for name in ("q", "k", "v", "o", "gate", "up", "down")
-        },
+        unbiased("q", "k", "v", "o", "gate", "up", "down"),
     ),
     "mistral": Row(
         "mistral",
@@ -96,40 +61,6 @@ ROWS = {
         SIZE | dict(use_sliding_window=True, sliding_window=8, max_window_layers=1),
         WINDOW | {"a window in every layer": Mutant(spec=on(Attention, mask=Sliding(left=7)))},
     ),
-    "gemma": Row(
-        "gemma", SIZE | dict(head_dim=8, num_attention_heads=4), ROPE | GEMMA,
-    ),
-    "gemma2": Row(
-        "gemma2",
-        SIZE
-        | dict(head_dim=10, query_pre_attn_scalar=40, sliding_window=8)
-        | dict(attn_logit_softcapping=4.0, final_logit_softcapping=3.0),
-        GEMMA
-        | WINDOW
-        | {
-            "no softcap": Mutant(spec=on(Attention, softcap=None)),
-            "no softcap of logits": Mutant(spec=on(Head, softcap=None)),
-            "scaled by head_dim": Mutant(spec=on(Attention, scale=None)),
-            "no norm behind": Mutant(spec=on(Branch, post=None)),
-        },
-    ),
-    "gemma3": Row(
-        "gemma3_text",
-        SIZE
-        | dict(head_dim=8, query_pre_attn_scalar=40, sliding_window=8, sliding_window_pattern=3)
-        | dict(rope_parameters=dict(
-            sliding_attention=dict(rope_type="default", rope_theta=50.0),
-            full_attention=dict(rope_type="linear", factor=4.0, rope_theta=900.0),
-        )),
-        GEMMA
-        | WINDOW
-        | {
-            "one rotation": Mutant(spec=on(Rope, theta=900.0)),
-            "no scaling": Mutant(spec=on(Rope, scaling=None)),
-            "no head norm": Mutant(spec=on(Attention, head_norm=None)),
-            "scaled by head_dim": Mutant(spec=on(Attention, scale=None)),
-        },
-    ),
     "olmo2": Row(
         "olmo2",
         SIZE,
@@ -141,7 +72,9 @@ ROWS = {
     "smollm3": Row(
         "smollm3",
         SIZE | dict(num_hidden_layers=4, no_rope_layer_interval=2),
-        {"every layer rotated": Mutant(spec=on(Attention, position=Rope(width=8, theta=2e6)))},
+        COMMON
+        | {"every layer rotated": Mutant(spec=on(Attention, position=Rope(width=8, theta=2e6)))}
+        | {name: ROPE[name] for name in ("theta", "pairs interleaved")},
     ),
     "starcoder2": Row(
         "starcoder2",
@@ -150,8 +83,7 @@ ROWS = {
         ROPE | WINDOW | {
             "epsilon": Mutant(spec=on(LayerNorm, eps=1e-6)),
             "gelu for tanh": Mutant(spec=on(MLP, activation="gelu")),
-            **{f"no {n} bias": Mutant(weights=zeroed(f".{n}.bias"))
-               for n in ("q", "k", "v", "o", "up", "down")},
+            **unbiased("q", "k", "v", "o", "up", "down", "pre", "norm"),
         },
         redraw=shy(lambda model: model.model.layers, "c_fc", "c_proj"),
     ),
@@ -162,6 +94,8 @@ ROWS = {
             "all of a head rotated": Mutant(spec=on(Rope, width=8)),
             "epsilon": Mutant(spec=on(LayerNorm, eps=1e-6)),
             "gelu tanh": Mutant(spec=on(MLP, activation="gelu_tanh")),
+            "theta": ROPE["theta"],
+            **unbiased("q", "k", "v", "o", "up", "down", "pre", "norm"),
         },
         redraw=shy(lambda model: model.gpt_neox.layers, "dense_h_to_4h", "dense_4h_to_h", 200.0),
     ),
@@ -184,14 +118,21 @@ ROWS = {
             "no alibi": Mutant(spec=on(Attention, position=None)),
             "no norm of the embedding": Mutant(spec=on(Tokens, norm=None)),
             "epsilon": Mutant(spec=on(LayerNorm, eps=1e-6)),
-            "no q bias": Mutant(weights=zeroed(".q.bias")),
+            "gelu for tanh": Mutant(spec=on(MLP, activation="gelu")),
+            **unbiased("q", "v", "o", "up", "down", "pre", "embed_norm", "norm"),
         },
+        redraw=shy(lambda model: model.transformer.h, "dense_h_to_4h", "dense_4h_to_h"),
     ),
     "deepseek-v3": Row(
         "deepseek_v3",
         DEEPSEEK
-        | dict(rope_parameters=YARN | dict(rope_theta=300.0, mscale=1.0, mscale_all_dim=1.0)),
+        | dict(rope_parameters=YARN | dict(rope_theta=300.0, mscale=1.0, mscale_all_dim=1.0))
+        | dict(attention_bias=True),
         {
+            **unbiased("q_down", "kv_down", "o"),
+            **{name: COMMON[name] for name in ("epsilon", "gelu for silu")},
+            "theta": ROPE["theta"],
+            "no temperature": Mutant(spec=on(YarnScaling, temperature=1.1386)),
             "pairs half-split": Mutant(spec=on(Rope, pairs="half")),
             "scale without mscale": Mutant(spec=on(LatentAttention, scale=None)),
             "no rotation": Mutant(spec=on(LatentAttention, position=None)),
@@ -217,6 +158,8 @@ ROWS = {
             "pairs half-split": Mutant(spec=on(Rope, pairs="half")),
             "all of a head rotated": Mutant(spec=on(Rope, width=12)),
             "no head bias": Mutant(weights=zeroed("head.bias")),
+            "theta": ROPE["theta"],
+            **unbiased("up", "down", "block.pre", "norm"),
             "epsilon": Mutant(spec=on(LayerNorm, eps=1e-6)),
             "gelu for tanh": Mutant(spec=on(MLP, activation="gelu")),
         },
@@ -230,6 +173,8 @@ ROWS = {
         | {
             "pairs half-split": Mutant(spec=on(Rope, pairs="half")),
             "no logit scale": Mutant(spec=on(Head, scale=None)),
+            "gelu for silu": COMMON["gelu for silu"],
+            "theta": ROPE["theta"],
             "epsilon": Mutant(spec=on(LayerNorm, eps=1e-6)),
             "no rotation": Mutant(spec=on(Attention, position=None)),
         },
@@ -237,7 +182,7 @@ ROWS = {
     "qwen2": Row(
         "qwen2",
         SIZE | dict(use_sliding_window=False),
-        ROPE | COMMON | {f"no {n} bias": Mutant(weights=zeroed(f".{n}.bias")) for n in "qkv"},
+        ROPE | COMMON | unbiased("q", "k", "v"),
         gguf="qwen2",
     ),
     "qwen3": Row(
@@ -246,12 +191,14 @@ ROWS = {
         ROPE
         | {
             "no head norm": Mutant(spec=on(Attention, head_norm=None)),
-            "head norm after rotation": Mutant(late_norm=True),
+            "head norm after rotation": Mutant(patch=late_norm),
             "epsilon": COMMON["epsilon"],
         },
         gguf="qwen3",
     ),
-    "qwen3-biases": Row("qwen3", SIZE | dict(head_dim=8, attention_bias=True), {}),
+    "qwen3-biases": Row(
+        "qwen3", SIZE | dict(head_dim=8, attention_bias=True), unbiased("q", "k", "v", "o")
+    ),
     "gpt2": Row(
         "gpt2",
         dict(
@@ -262,11 +209,10 @@ ROWS = {
             "gelu for gelu_new": Mutant(spec=on(MLP, activation="gelu")),
             "no positions": Mutant(weights=zeroed("position.weight")),
             "matrices not transposed": Mutant(weights=untransposed),
-            "no norm bias": Mutant(weights=zeroed("pre.bias")),
-            "no q bias": Mutant(weights=zeroed(".q.bias")),
+            **unbiased("q", "v", "o", "up", "down", "pre", "norm"),
             "epsilon": Mutant(spec=on(LayerNorm, eps=1e-6)),
         },
         gguf="gpt2",
         redraw=shy(lambda model: model.transformer.h, "c_fc", "c_proj"),
     ),
-}  # fmt: skip
+} | ROPES  # fmt: skip

@@ -15,7 +15,9 @@ def reference_model(row, seed=0):
     config = transformers.AutoConfig.for_model(row.model_type, **row.config)
     model = transformers.AutoModelForCausalLM.from_config(config).eval().float()
     generator = torch.Generator().manual_seed(seed + 1)
-    redraw(model.named_parameters(), generator)
+    kept = model.state_dict()
+    saved = [(name, value) for name, value in model.named_buffers() if name in kept]
+    redraw([*model.named_parameters(), *saved], generator)
     if row.redraw:
         row.redraw(model)
     model.tie_weights()
@@ -30,10 +32,15 @@ def reference_logits(model, prompts=PROMPTS):
 
 @torch.inference_mode()
 def reference_greedy(model, ids, count):
-    """Greedy tokens, and the gap between the two best logits at each of them."""
-    ids, gaps = list(ids), []
+    """Greedy tokens, and the gap between the two best logits at each of them.
+
+    Each is of a text as long as it is at last, since some positions depend on the length; no token
+    sees those after it.
+    """
+    ids, gaps, end = list(ids), [], len(ids) + count
     for _ in range(count):
-        logits = model(torch.tensor([ids])).logits[0, -1].float()
+        padded = ids + [0] * (end - len(ids))
+        logits = model(torch.tensor([padded])).logits[0, len(ids) - 1].float()
         best = logits.topk(2).values
         gaps.append(float((best[0] - best[1]) / logits.abs().max()))
         ids.append(int(logits.argmax()))

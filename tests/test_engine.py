@@ -13,6 +13,7 @@ from girih.engine.prompt import conversation
 from girih.engine.sample import Sampling
 from girih.engine.track import Track
 from girih.kernels.packed import Packed
+from specs import PURE, SPECS
 
 
 def test_calls_leave_nothing_behind():
@@ -75,3 +76,11 @@ def test_which_prompts_are_conversations():
     model = tiny.drawn(words=tiny.letters())
     said = model.run([asked, "hi"], Sampling())
     assert [track.stream._continues for track in said.tracks] == [False, True]
+
+
+@pytest.mark.parametrize("name", [*SPECS, *PURE])
+def test_every_operation_is_explained(name):
+    rows = tiny.drawn(name, plan="fast").explain()
+    assert rows and all(row["backend"] for row in rows)
+    said = [no["reason"] for row in rows for no in row["refusals"] if row["op"] == "attention"]
+    assert ("it adds no bias to scores" in said) == ("relative-bias" in name)

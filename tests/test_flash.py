@@ -124,3 +124,16 @@ def test_which_backend_attends_with_many():
     assert told(narrow) == (pytorch, ["a head is 80 wide, which is no multiple of 64"])
     narrow.k_KND = [keys.float() for keys in narrow.k_KND]
     assert told(narrow) == (pytorch, ["its keys are bfloat16, not float32"])
+
+
+@pytest.mark.parametrize("narrow", [64, 100, 128])
+@pytest.mark.parametrize(("heads", "kept", "counts"), [(32, 2, [1, 1]), (20, 1, [1]), (4, 2, [9])])
+def test_values_may_be_narrower_than_keys_and_heads_pass_for_queries(heads, kept, counts, narrow):
+    call = many((heads, kept, 128), (counts, [70, 3][: len(counts)]))
+    for whole in (call.v_KND, call.k_KND):
+        call.v_KND = [x_KND[..., :narrow] for x_KND in whole]
+        for backend in (native, pytorch):
+            assert backend.refuses("attention", call) is None
+            out = backend.attention(call)
+            assert out.shape == (sum(counts), heads, narrow)
+            same(out, right(call), CLOSE)

@@ -19,8 +19,8 @@ from girih.nn.rotary import frequencies, rotation
 from girih.plan import Plan
 from girih.spec import Full, Rope, SpecError, Work, YarnScaling, from_json, to_json
 from girih.spec.cost import state_bytes
-from girih.state.dense import DenseState
 from girih.state.step import step_of
+from girih.state.storage import State
 from specs import GROUPED, SPECS, decoder
 from test_state import LENGTH as LONG
 from test_state import fed, redrawn, tokens
@@ -56,7 +56,9 @@ def module(node, seed=0):
 def mixed(mixer, x_TM, counts=None):
     step = step_of([[0] * count for count in counts or [len(x_TM)]])
     rope = mixer.node.position
-    turns = {} if rope is None else {rope: rotation(rope, step.positions)}
+    turns = (
+        {} if rope is None else {rope: rotation(rope, step.positions, step.counts, step.horizons)}
+    )
     return mixer(Rows(x_TM, dtype=torch.float64), replace(step, rotations=turns))
 
 
@@ -187,7 +189,7 @@ def test_visible_pairs_are_counted_exactly(name):
 @pytest.mark.parametrize("name", ["grouped", "grouped-levels"])
 def test_flops_of_a_chunk_are_counted_flops(name):
     spec, module = SPECS[name], build(SPECS[name])
-    state = DenseState(spec.state(), sequences=1, capacity=40)
+    state = State(spec.state(), sequences=1, capacity=40)
     for count, context in ((10, 10), (17, 27), (3, 30)):
         with FlopCounterMode(display=False) as counter:
             fed(module, state, tokens(count), (count,))
@@ -200,7 +202,7 @@ def test_a_window_and_what_is_pooled_of_the_others_are_all_that_is_kept():
     for capacity, kept in ((3, 3), (4, 4), (24, 4), (4000, 4)):
         entries = 2 * kept + 3 * (capacity // 4) + 3 * (capacity // 12)
         assert state_bytes(spec, capacity, "float32") == entries * 2 * 8 * 4
-        state = DenseState(spec.state(), sequences=1, capacity=capacity)
+        state = State(spec.state(), sequences=1, capacity=capacity)
         assert state.bytes == entries * 2 * 8 * 4
 
 
@@ -221,7 +223,7 @@ def test_fast_backends_give_what_the_reference_gives(name):
         assert distance(ours, right) <= 1e-4
     with torch.inference_mode():
         for sizes in ((LONG,), (5, 1, 7), (1,)):
-            state = DenseState(SPECS[name].state(), sequences=1, capacity=LONG)
+            state = State(SPECS[name].state(), sequences=1, capacity=LONG)
             assert distance(fed(fast, state, ids, sizes), logits) <= 1e-4
 
 

@@ -13,11 +13,12 @@ from girih.kernels import pytorch, reference
 from girih.kernels.calls import AppendCall, AttentionCall, Heads, Norm
 from girih.nn.build import allocate, build, canonical, fill
 from girih.plan import Plan
-from girih.spec import MLP, Attention, LayerNorm, Rope
+from girih.spec import MLP, Attention, DynamicScaling, LayerNorm, Rope, SharedKeys
+from girih.spec import Model as Spec
 from girih.state.block import PlainRoom
 from girih.state.step import step_of
 from girih.state.storage import State
-from specs import NORM, decoder
+from specs import NORM, SPECS, decoder, layer
 
 WIDE = Attention(
     heads=4, kv_heads=2, head_dim=16, position=Rope(width=16, theta=100.0), biases=("q", "v", "o")
@@ -31,8 +32,12 @@ def widened(spec):
 
 
 GATED = MLP(hidden=64, activation="silu")
+DYNAMIC = DynamicScaling(factor=2.0, original_context=12)
 CASES = {
     "gated": widened(decoder(WIDE, GATED)),
+    "dynamic": widened(
+        decoder(replace(WIDE, position=replace(WIDE.position, scaling=DYNAMIC)), GATED)
+    ),
     "head norms": widened(decoder(replace(WIDE, head_norm=NORM), GATED)),
     "plain mlp, layer norm": widened(
         decoder(
@@ -42,6 +47,17 @@ CASES = {
         )
     ),
 }
+BOUND = {
+    "bias": "relative-bias",
+    "alibi": "alibi",
+    "softcap": "softcap",
+    "window": "window",
+    "latent": "latent",
+}
+"""Rows whose attention has no kernel of one query over a room."""
+WIDER = widened(decoder(WIDE, GATED)).stacks[0]
+SHARED = layer(replace(WIDE, biases=("q",), keys=SharedKeys(), head_norm=NORM), GATED)
+CASES["shared keys"] = Spec(stacks=(replace(WIDER, layers=(WIDER.layers[0], SHARED)),))
 STEPS = [[5, 6, 7], [8, 9, 10], [11, 12, 13], [14, 15, 16]]
 
 
@@ -58,6 +74,8 @@ def started(model, capacity=40, page=None, codec="plain"):
     """A state of three sequences of different lengths."""
     asked = dict(sequences=4, capacity=capacity, dtype=torch.bfloat16, page=page, codec=codec)
     state = State(model.spec.state(), **asked)
+    for row, horizon in enumerate((capacity, 7, 13, 30)):
+        state.expect(row, horizon)
     step = step_of([tiny.randoms(3), tiny.randoms(9, 1), [4]], state=state, rows=[2, 0, 3])
     with torch.inference_mode():
         model.module(step)
@@ -121,6 +139,19 @@ def test_a_quantised_state_is_read_anew_in_each_step(cuda):
     assert replay.tape is None
 
 
+def test_inputs_of_layers_follow_the_tokens():
+    model = model_of(SPECS["layer-inputs"])
+    one, other = started(model), started(model)
+    with torch.inference_mode():
+        replay = Replay(replayed(model.module), one, [3, 0])
+        for tokens in STEPS:
+            step = step_of([[token] for token in tokens[:2]], state=other, rows=[3, 0])
+            assert torch.equal(replay(tokens[:2]), model.module(step))
+            one.advance(replay.step)
+            other.advance(step)
+    assert replay.tape is None, "they are computed beside the compiled calls"
+
+
 def test_what_the_tape_does_not_have_is_not_replayed(monkeypatch):
     model = model_of(CASES["gated"])
     state = started(model)
@@ -160,6 +191,36 @@ def test_a_replay_beyond_the_capacity_is_refused():
         state.advance(replay.step)
         with pytest.raises(ValueError, match="11 tokens are beyond the capacity of 10"):
             replay([6])
+
+
+class Captured(Exception):
+    """What happens instead of a capture, for which there is no device here."""
+
+
+@pytest.mark.parametrize("name", ["gated", "bias", "alibi", "softcap", "window", "latent"])
+def test_no_graph_is_made_of_steps_that_read_lengths_on_the_host(name, monkeypatch):
+    """A graph would attend to as many keys in every step as in its first."""
+    spec = CASES[name] if name in CASES else widened(SPECS[BOUND[name]])
+    model = model_of(spec)
+    one, other = started(model), started(model)
+
+    def capture():
+        raise Captured
+
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", capture)
+    with torch.inference_mode():
+        replay = Replay(replayed(model.module), one, [0])
+        replay.cuda = True
+        for place, (token, *_) in enumerate(STEPS):
+            if name == "gated" and place == 2:
+                with pytest.raises(Captured):
+                    replay([token])
+                break
+            step = step_of([[token]], state=other, rows=[0])
+            assert torch.equal(replay([token]), model.module(step))
+            one.advance(replay.step)
+            other.advance(step)
+    assert replay.bound == (name != "gated")
 
 
 def test_generated_tokens_do_not_depend_on_the_replay(monkeypatch):

@@ -15,14 +15,17 @@ from girih.spec import (
     Layer,
     Llama3Scaling,
     Model,
+    OwnKeys,
     RMSNorm,
     Rope,
+    SharedKeys,
+    Sliding,
     SpecError,
     Stack,
     from_json,
     to_json,
 )
-from specs import GQA, NORM, SPECS, decoder
+from specs import GQA, NORM, SPECS, decoder, layer
 
 STACK = "stacks.0"
 RUN = f"{STACK}.layers.0"
@@ -43,6 +46,45 @@ REFUSED = {
         f"{MIXER}.position.scaling", {"type": "FrequencyFactors", "factors": [1, 2]},
         f"{AT}.position: 2 frequency factors for 4 pairs",
     ),
+    "sections": (
+        f"{MIXER}.position.sections", {"type": "Sections", "pairs": [2, 1, 2]},
+        f"{AT}.position: sections of 5 pairs for 4 pairs of features",
+    ),
+    "one section": (
+        f"{MIXER}.position.sections", {"type": "Sections", "pairs": [4]},
+        f"{AT}.position.sections: pairs of 1 axes where two or more are meant",
+    ),
+    "no section": (
+        f"{MIXER}.position.sections", {"type": "Sections", "pairs": [4, 0]},
+        f"{AT}.position.sections: pairs: 0 is not above zero",
+    ),
+    "sections in turn": (
+        f"{MIXER}.position.sections",
+        {"type": "Sections", "pairs": [1, 1, 2], "order": "interleaved"},
+        f"{AT}.position.sections: pairs: the first axis has too few, 1, to be interleaved",
+    ),
+    "shared bias": (
+        f"{MIXER}.position", {"type": "SharedBias"},
+        "$.stacks[0]: layers.0.attn: no layer before it has a relative bias to share",
+    ),
+    "few buckets": (
+        f"{MIXER}.position", {"type": "RelativeBias", "buckets": 1, "distance": 9},
+        f"{AT}.position: buckets 1 is below 2",
+    ),
+    "odd buckets": (
+        f"{MIXER}.position",
+        {"type": "RelativeBias", "buckets": 7, "distance": 9, "two_sided": True},
+        f"{AT}.position: buckets 7 is odd: each side has half of them",
+    ),
+    "near": (
+        f"{MIXER}.position", {"type": "RelativeBias", "buckets": 32, "distance": 16},
+        f"{AT}.position: distance 16 is not between 17 and 1,000,000",
+    ),
+    "odd stack": (
+        STACK, to_json(decoder())["stacks"][0]
+        | {"dim": 25, "input": {"type": "Tokens", "vocab": 9, "position": {"type": "Sinusoid"}}},
+        "$.stacks[0]: dim 25 is odd: a sine and a cosine for each wave",
+    ),
     "unknown field": (f"{MIXER}.window", 5, f"{AT}: Attention has no field 'window'; it has heads"),
     "mistyped": (f"{MIXER}.heads", "6", f"{AT}.heads: '6' is not a whole number"),
     "true for one": (f"{MIXER}.heads", True, f"{AT}.heads: True is not a whole number"),
@@ -51,6 +93,15 @@ REFUSED = {
     "word": (f"{SECOND}.mixer.activation", "tanh", f"{HERE}.branches[1].mixer.activation: 'tanh'"),
     "list": (f"{MIXER}.biases", "q", f"{AT}.biases: 'q' is not a list"),
     "entry": (f"{MIXER}.biases", ["q", "x"], f"{AT}.biases[1]: 'x' is not one of q"),
+    "bias of nothing": (f"{MIXER}.biases", ["gate"], f"{AT}: biases: there is no product gate to"),
+    "no lender": (
+        f"{MIXER}.keys", {"type": "SharedKeys"},
+        "$.stacks[0]: layers.0.attn: no layer before it keeps keys of its kind",
+    ),
+    "no weights": (
+        f"{STACK}.norm", {"type": "RMSNorm", "eps": 1, "offset": True, "weighted": False},
+        "$.stacks[0].norm: offset: there are no weights to add one to",
+    ),
     "missing": (f"{MIXER}.kv_heads", MISSING, f"{AT}: Attention needs the field kv_heads"),
     "no type": (f"{MIXER}.type", MISSING, f"{AT}.type: None is unknown; here: A"),
     "unknown type": (f"{MIXER}.type", "Mamba", f"{AT}.type: 'Mamba' is unknown; here: A"),
@@ -111,6 +162,29 @@ def test_what_is_no_object_is_refused(data):
         from_json(data)
 
 
+def unequal(spec):
+    """The spec with fewer heads in the last layer."""
+    stack = spec.stacks[0]
+    attn, mlp = stack.layers[-1].branches
+    last = Layer(branches=(replace(attn, mixer=replace(attn.mixer, heads=2)), mlp))
+    return replace(stack, layers=(stack.layers[0], last))
+
+
+def test_keys_are_shared_within_their_kind_alone():
+    own, reads = SPECS["shared-keys"].stacks[0], replace(GQA, keys=SharedKeys())
+    assert own.lenders() == {
+        f"decoder.layers.{reader}.attn": f"decoder.layers.{keeper}.attn"
+        for reader, keeper in ((3, 1), (4, 2))
+    }
+    for other in (dict(kv_heads=3), dict(mask=Sliding(left=7)), dict(position=None)):
+        with pytest.raises(SpecError, match=r"^layers\.1\.attn: no layer before it keeps keys of"):
+            replace(own, layers=(layer(GQA), layer(replace(reads, **other))))
+    with pytest.raises(SpecError, match=r"^biases: there is no product k, v to be biased"):
+        replace(reads, biases=("q", "k", "v"))
+    with pytest.raises(SpecError, match=r"^biases: there is no product v to be biased"):
+        replace(GQA, keys=OwnKeys(joined=True), biases=("v",))
+
+
 def test_nodes_are_checked_when_they_are_made():
     with pytest.raises(SpecError, match=r"^heads 9 is not a multiple of kv_heads 2$"):
         replace(GQA, heads=9)
@@ -120,6 +194,8 @@ def test_nodes_are_checked_when_they_are_made():
         Llama3Scaling(factor=2, low_freq_factor=4, high_freq_factor=1, original_context=8)
     with pytest.raises(SpecError, match=r"^factors: 0.0 is not above zero"):
         FrequencyFactors(factors=(1, 0))
+    with pytest.raises(SpecError, match=r"^layers.1.attn: 2 heads share the relative bias of 6$"):
+        unequal(SPECS["relative-bias"])
     with pytest.raises(SpecError, match=r"^stacks: 0 where one is supported"):
         Model(stacks=())
 

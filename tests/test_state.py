@@ -30,6 +30,8 @@ def poisoned(spec, sequences, capacity, slack=0):
     state = State(spec.state(), sequences=sequences, capacity=capacity, slack=slack)
     for block in state.blocks.values():
         block.fill_(torch.nan)
+    for row in range(sequences):
+        state.expect(row, LENGTH)
     return state
 
 
@@ -113,6 +115,7 @@ def test_an_evicted_row_and_a_grown_state_start_clean(case):
     state = poisoned(spec, 2, 20)
     feed(module, state, [tokens(17, 8)], [0])
     state.evict(0)
+    state.expect(0, LENGTH)
     first = feed(module, state, [ids[:13]], [0])[0]
     grown = state.grown(LENGTH)
     for key, block in grown.blocks.items():

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from girih.checkpoints.origin import Origin
 from girih.checkpoints.safetensors import read_safetensors
 from girih.checkpoints.stored import StoredTensor
 from girih.families import family, spec_from_config
-from girih.families.names import Stored
+from girih.families.names import Canonical, Stored
 from girih.spec import Model
 from girih.spec.base import show
 
@@ -68,9 +68,20 @@ def read_folder(
         where=str(folder),
         heads=heads_of(spec),
         ignored=getattr(module, "IGNORED", ()),
-        ignore=[*ignore, *copies],
+        ignore=[*ignore, *copies, *borrowed(spec, names)],
     )
     return spec, bounds, Origin(config, copies, prefix), twins
+
+
+def borrowed(spec: Model, names: Mapping[Canonical, str | Stored]) -> Iterator[str]:
+    """Where keys and values would be stored of layers that read another's: some trainers do it."""
+    single = [pair for pair in names.items() if all(isinstance(name, str) for name in pair)]
+    for path in (path for stack in spec.stacks for path in stack.lenders()):
+        index = path.split(".")[2]
+        for ours, theirs in single:
+            assert isinstance(ours, str) and isinstance(theirs, str)
+            if ours.format(index).startswith((f"{path}.k", f"{path}.v")):
+                yield theirs.format(index)
 
 
 def unprefixed(value: str | Stored, prefix: str) -> str | Stored:

@@ -11,10 +11,13 @@ from girih.kernels.dispatch import choose, label
 from girih.kernels.grouped import GroupedCall
 from girih.kernels.packed import Packed
 from girih.nn.attention import Attention
+from girih.nn.cross import CrossAttention
 from girih.nn.grouped import GroupedAttention
+from girih.nn.latent import LatentAttention
 from girih.nn.stack import RESIDUAL, Branch, Stack
 from girih.nn.weight import Products
 from girih.plan import Plan
+from girih.spec import SharedBias
 from girih.spec.graph import spans
 from girih.state.step import step_of
 from girih.state.storage import State
@@ -40,9 +43,11 @@ def explained(module: nn.Module) -> list[dict[str, Any]]:
             for branch_name, branch in stack.layers[first].named_children():
                 assert isinstance(branch, Branch)
                 for leaf, mixer in branch.leaves(branch_name):
-                    asked = calls(mixer, branch.dtype, branch.rounds)
+                    asked = calls(mixer, branch.dtype, branch.rounds, plan)
                     out += [row(where, f"{leaf}.{part}", call, exact) for part, call in asked]
-        out += [row(name, part, call, exact) for part, call in linears(stack, RESIDUAL, False)]
+        for module in (stack.of_layers, stack):
+            made = [] if module is None else linears(module, RESIDUAL, False)
+            out += [row(name, part, call, exact) for part, call in made]
     return merged(out)
 
 
@@ -80,14 +85,20 @@ def stored_as(weight: Packed | Tensor) -> str:
     return weight.format if isinstance(weight, Packed) else str(weight.dtype)[len("torch.") :]
 
 
-def calls(mixer: nn.Module, dtype: torch.dtype, rounds: bool) -> list[tuple[str, Call]]:
+def calls(mixer: nn.Module, dtype: torch.dtype, rounds: bool, plan: Plan) -> list[tuple[str, Call]]:
     """The calls that a mixer makes for one token, as (part, call)."""
-    attends: list[tuple[str, Call]] = []
+    attends: list[Call] = []
+    if isinstance(mixer, (Attention, GroupedAttention, LatentAttention)):
+        attends = attending(mixer, dtype, plan)
+    if isinstance(mixer, CrossAttention):
+        node, device = mixer.node, next(iter(mixer.into.matrices.weights)).device
+        sizes = ((1, node.heads), (node.kv_heads, 8), (node.kv_heads, 8))
+        q_THD, k_KSD, v_KSD = (
+            torch.empty(*size, node.head_dim, dtype=dtype, device=device) for size in sizes
+        )
+        attends = [mixer.call(q_THD, [k_KSD], [v_KSD], step_of([[0]], device=device))]
     inner = mixer.mixer if isinstance(mixer, GroupedAttention) else mixer
-    if isinstance(mixer, (Attention, GroupedAttention)):
-        append, attention = attending(mixer, dtype)
-        attends = [("", append), ("", attention)]
-    return [*linears(inner, dtype, rounds), *attends]
+    return [*linears(inner, dtype, rounds), *(("", call) for call in attends)]
 
 
 def linears(module: nn.Module, dtype: torch.dtype, rounds: bool) -> list[tuple[str, Call]]:
@@ -102,27 +113,30 @@ def linears(module: nn.Module, dtype: torch.dtype, rounds: bool) -> list[tuple[s
 
 
 def attending(
-    module: Attention | GroupedAttention, dtype: torch.dtype
-) -> tuple[AppendCall, AttentionCall | GroupedCall]:
-    """The calls of a decode step over eight remembered tokens."""
+    module: Attention | GroupedAttention | LatentAttention, dtype: torch.dtype, plan: Plan
+) -> list[Call]:
+    """The calls of a decode step with room for eight tokens."""
     inner = module.mixer if isinstance(module, GroupedAttention) else module
-    node, device = module.node, next(iter(inner.into.matrices.weights)).device
-    plan: Plan = inner.plan
-    stored = getattr(torch, plan.compute)
-    state = State(
-        {module.path: node.state()},
-        sequences=1,
-        capacity=8,
-        codec=plan.state,
-        dtype=stored,
-        device=device,
-    )
+    node, path, stored = module.node, module.path, getattr(torch, plan.compute)
+    slots = node.state()
+    if isinstance(module, Attention) and module.lender is not None:
+        path, slots = module.lender, module.node.read()
+    device = next(iter(inner.into.matrices.weights)).device
+    shape = dict(sequences=1, capacity=8, codec=plan.state, dtype=stored, device=device)
+    state = State({path: slots}, **shape)
     step = step_of([[0]], state=state, device=device)
-    width = (node.heads + 2 * node.kv_heads) * node.head_dim
-    qkv_TO = torch.empty(1, width, dtype=dtype, device=device)
+    if isinstance(module, LatentAttention):
+        width = slots[0].shape[1]
+        q_THD = torch.empty(1, module.node.heads, width, dtype=dtype, device=device)
+        return [module.call(q_THD, [torch.empty(1, 8, width, dtype=stored, device=device)], step)]
+    if inner.lender is not None:
+        step.lent[path] = step.seen(path, "k", "v")
+    # What layers share is only there where all of them run.
+    step = replace(step, biases={SharedBias(): torch.zeros(node.heads, 1, device=device)})
+    heads, width = inner.shape, inner.node.head_dim
+    qkv_TO = torch.empty(1, (heads.query + 2 * heads.kept) * width, dtype=dtype, device=device)
     append = inner.append(qkv_TO, replace(step, rotations=dict.fromkeys([inner.rope])))
-    q_THD = torch.empty(1, node.heads, node.head_dim, dtype=dtype, device=device)
-    keys, values = append.seen()
+    q_THD = torch.empty(1, heads.query, width, dtype=dtype, device=device)
     if isinstance(module, GroupedAttention):
-        return append, module.call(q_THD, keys, values, step)
-    return append, module.call(q_THD, keys, values, step, append)
+        return [append, module.call(q_THD, *append.seen(), step)]
+    return [append, inner.call(q_THD, *append.seen(), step, append)]

@@ -1,5 +1,6 @@
 """What a conversation has in its state, so that a turn costs only its new tokens."""
 
+from girih.spec import Rope
 from girih.state.mark import Mark
 from girih.state.storage import State
 
@@ -14,12 +15,16 @@ class Memory:
         self.state = state
         self.tokens: list[int] = []
         self.marks: list[Mark] = []
+        self.rotations: tuple[Rope, ...] = ()
 
-    def reuse(self, prompt: list[int]) -> int:
+    def reuse(self, prompt: list[int], rotations: tuple[Rope, ...]) -> int:
         """Rewind to the last mark before which prompt and past agree; the tokens kept.
 
-        At least one token of the prompt is left over, since its logits are wanted.
+        At least one token of the prompt is left over, since its logits are wanted. None are kept
+        of a past that was rotated otherwise than the prompt will be.
         """
+        if rotations != self.rotations:
+            self.tokens, self.rotations = [], rotations
         same = 0
         for ours, theirs in zip(self.tokens, prompt[:-1], strict=False):
             if ours != theirs:

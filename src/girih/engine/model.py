@@ -114,11 +114,15 @@ class Model:
             Track(p, sampling, self.tokenizer, limit - len(p) + 1, not conversation(asked))
             for p, asked in zip(ids, prompts, strict=True)
         ]
-        need = max(min(len(p) + sampling.max_tokens, limit) for p in ids)
+        needs = [min(len(p) + sampling.max_tokens, limit) for p in ids]
         if memory is None:
-            return Run(self.module, tracks, self.state(len(ids), need), None)
-        memory.reuse(ids[0])
-        memory.reserve(need)
+            state = self.state(len(ids), max(needs))
+            for row, need in enumerate(needs):
+                state.expect(row, need)
+            return Run(self.module, tracks, state, None)
+        memory.reuse(ids[0], self.spec.rotations(needs[0]))
+        memory.reserve(needs[0])
+        memory.state.expect(0, needs[0])
         return Run(self.module, tracks, memory.state, memory)
 
     def state(self, sequences: int, capacity: int) -> State:

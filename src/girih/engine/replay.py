@@ -6,14 +6,13 @@ model, V vocabulary.
 
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from girih.kernels.tape import Tape
+from girih.kernels.tape import Tape, recording
 from girih.nn.stack import Stack
 from girih.spec import Rope
 from girih.state.step import step_of
@@ -50,14 +49,14 @@ class Replay:
         self.device = state.device
         self.cuda = self.device.type == "cuda"
         step = step_of([[0]] * len(rows), state=state, rows=rows, device=self.device)
-        self.step = replace(step, rotations=stack.rotations(step.positions))
         self.x_BM = stack.start(step)
+        self.step = stack.filled(step, self.x_BM)
         self.out_BV: Tensor | None = None
         self.from_B: list[int] = []
         self.ahead: dict[Rope, list[Tensor]] = {}
         self.made = 0
-        self.by_host = False
-        """Whether the host says which entries are read, which a graph would read again."""
+        self.bound = False
+        """Whether a step reads lengths on the host: a graph of it would always read the same."""
         self.tape: Tape | torch.cuda.CUDAGraph | None = None
 
     def __call__(self, tokens: Sequence[int]) -> Tensor:
@@ -82,13 +81,16 @@ class Replay:
             into.copy_(torch.tensor(new))
         self.turn(starts)
         self.x_BM.copy_(self.stack.start(step))
+        for path, new_BW in self.stack.inputs(step, self.x_BM).items():
+            step.inputs[path].copy_(new_BW)
 
     def turn(self, starts: list[int]) -> None:
         """Write the rotations, made for some steps ahead: all sequences grow by a token a step."""
         done = starts[0] - self.from_B[0] if self.from_B else AHEAD
         if not 0 <= done < AHEAD or starts != [first + done for first in self.from_B]:
             places_BA = self.step.positions[:, None] + torch.arange(AHEAD, device=self.device)
-            made = self.stack.rotations(places_BA.flatten())
+            counts, horizons = [AHEAD] * len(starts), self.step.horizons
+            made = self.stack.rotations(places_BA.flatten(), counts, horizons)
             self.ahead = {
                 rope: [part.unflatten(0, (-1, AHEAD)) for part in parts]
                 for rope, parts in made.items()
@@ -101,7 +103,7 @@ class Replay:
     def record(self) -> Tensor:
         """Make the step by the modules, and keep it if it can be made again."""
         self.made += 1
-        if self.cuda and self.made > WARM and not self.by_host:
+        if self.cuda and self.made > WARM and not self.bound:
             graph = torch.cuda.CUDAGraph()
             with torch.cuda.graph(graph):
                 self.out_BV = self.stack.through(self.x_BM, self.step)
@@ -109,10 +111,10 @@ class Replay:
             graph.replay()
             return self.out_BV
         tape, watch = Tape(), Watch()
-        touched = self.state.by_host
+        touched, recording.bound = self.state.by_host, False
         with nullcontext() if self.cuda else tape, watch:
             out_BV = self.stack.through(self.x_BM, self.step)
-        self.by_host = self.state.by_host > touched
+        self.bound = recording.bound or self.state.by_host > touched
         if tape.calls and watch.seen <= STILL:
             self.tape, self.out_BV = tape, out_BV
         return out_BV

@@ -11,7 +11,7 @@ from girih.spec.base import show
 from girih.spec.errors import SpecError
 from girih.spec.model import Model
 
-SHARED = frozenset({"config", "gguf", "names", "parts", "rotary"})
+SHARED = frozenset({"config", "gguf", "masks", "names", "parts", "rotary", "skeletons"})
 
 
 def known() -> list[str]:

@@ -2,8 +2,8 @@
 
 from girih.families.config import Config
 from girih.families.names import QKV, Names, Stored, both
-from girih.families.parts import decoder
-from girih.spec import MLP, Alibi, Attention, Head, LayerNorm, Model, SpecError
+from girih.families.parts import decoder, full_heads
+from girih.spec import MLP, Alibi, Head, LayerNorm, Model
 
 ARCHITECTURE, PREFIX = "BloomForCausalLM", "transformer."
 THEIRS, OURS = "transformer.h.{}", "decoder.layers.{}"
@@ -30,8 +30,6 @@ def spec(config: Config) -> Model:
     """The spec of a `bloom` config."""
     dim = config.integer("n_embed", config.integer("hidden_size", 64))
     heads = config.integer("n_head", config.integer("num_attention_heads", 8))
-    if heads < 1 or dim % heads:
-        raise SpecError(f"hidden_size {dim} is not a multiple of {heads} heads")
     config.only("apply_residual_connection_post_layernorm", False)
     for key in ("pretraining_tp", "slow_but_exact", "seq_length", "offset_alibi", "n_inner"):
         config.get(key, None)  # how the trainer split its products, and what it never used
@@ -42,13 +40,7 @@ def spec(config: Config) -> Model:
         dim=dim,
         vocab=config.integer("vocab_size"),
         count=config.integer("n_layer", config.integer("num_hidden_layers", 2)),
-        attention=Attention(
-            heads=heads,
-            kv_heads=heads,
-            head_dim=dim // heads,
-            position=Alibi(),
-            biases=("q", "k", "v", "o"),
-        ),
+        attention=full_heads(dim, heads, position=Alibi(), biases=("q", "k", "v", "o")),
         mlp=MLP(hidden=4 * dim, activation="gelu_tanh", gated=False, biased=True),
         norm=norm,
         head=Head(tied=config.flag("tie_word_embeddings", True)),

@@ -3,9 +3,10 @@
 from dataclasses import replace
 
 from girih.families.config import Config
+from girih.families.masks import masks, pattern, window
 from girih.families.names import LLAMA, Names
-from girih.families.parts import ACTIVATIONS, attention, beside, decoder, masks, pattern
-from girih.spec import MLP, Causal, Head, LayerNorm, Model, Rope
+from girih.families.parts import attention, beside, biases, decoder, feed_forward, sizes
+from girih.spec import Causal, Head, LayerNorm, Model, Rope
 
 ARCHITECTURE = "Cohere2ForCausalLM"
 NAMES: Names = {
@@ -17,37 +18,29 @@ NAMES: Names = {
 
 def spec(config: Config) -> Model:
     """The spec of a `cohere2` config."""
-    dim, count = config.integer("hidden_size"), config.integer("num_hidden_layers")
-    every = pattern(config, 4)
+    found, every = sizes(config), pattern(config, 4)
     for key in ("use_gated_activation", "use_parallel_block", "use_parallel_embedding"):
         config.only(key, True)
     for key in ("layer_switch", "order_of_interleaved_layers", "position_embedding_type"):
         config.get(key, None)  # what layer_types and the family say already
     config.only("use_qk_norm", False)
     config.only("rotary_pct", 1.0)
-    biases = ("q", "k", "v", "o") if config.flag("attention_bias", False) else ()
-    near = attention(config, dim, biases=biases)
+    near = attention(config, found["dim"], biases=biases(config))
     assert isinstance(near.position, Rope)
     near = replace(near, position=replace(near.position, pairs="interleaved"))
-    window = config.integer("sliding_window", None)
-    own = masks(config, count, window, lambda index: (index + 1) % every != 0, context=None)
+    size = window(config, 4096)
+    own = masks(config, found["count"], size, lambda i: (i + 1) % every != 0, context=None)
     return decoder(
-        dim=dim,
-        vocab=config.integer("vocab_size"),
-        count=count,
+        **found,
         attention=[
             replace(near, position=None) if mask == Causal() else replace(near, mask=mask)
             for mask in own
         ],
-        mlp=MLP(
-            hidden=config.integer("intermediate_size"),
-            activation=config.word("hidden_act", ACTIVATIONS, "silu"),
-        ),
+        mlp=feed_forward(config),
         norm=LayerNorm(eps=config.number("layer_norm_eps", 1e-5), biased=False),
         head=Head(
             tied=config.flag("tie_word_embeddings", True),
             scale=config.number("logit_scale", 0.0625),
         ),
-        context=config.integer("max_position_embeddings", None),
         layer=beside,
     )

@@ -63,6 +63,10 @@ class Config:
             raise SpecError(f"{self.path}: the key {key} is missing")
         return default
 
+    def unwritten(self, key: str, default: Any) -> Any:
+        """The default of a key, which stands for its absence alone: a null means none."""
+        return None if key in self.data else default
+
     def integer(self, key: str, default: Any = MISSING) -> Any:
         """A whole number (or the default, which may be None)."""
         value = self.get(key, default)

@@ -2,7 +2,7 @@
 
 from girih.families.config import Config
 from girih.families.names import LATENT
-from girih.families.parts import latent_decoder
+from girih.families.skeletons import latent_decoder
 from girih.spec import Model
 
 ARCHITECTURE = "DeepseekV2ForCausalLM"

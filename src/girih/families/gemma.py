@@ -2,8 +2,9 @@
 
 from girih.families.config import Config
 from girih.families.names import LLAMA
-from girih.families.parts import ACTIVATIONS, attention, decoder
-from girih.spec import MLP, Head, Model, RMSNorm
+from girih.families.parts import ACTIVATIONS, attention, biases, pre_normed
+from girih.families.skeletons import gemma_like
+from girih.spec import MLP, Model, RMSNorm
 
 ARCHITECTURE = "GemmaForCausalLM"
 NAMES = LLAMA
@@ -11,20 +12,14 @@ NAMES = LLAMA
 
 def spec(config: Config) -> Model:
     """The spec of a `gemma` config; "gelu" has always meant the tanh approximation here."""
-    dim = config.integer("hidden_size")
     config.integer("head_dim")  # a number of its own: never to be guessed
     config.only("use_bidirectional_attention", False)
     config.get("hidden_activation", None)  # written beside hidden_act, and the same
     act = config.word("hidden_act", ACTIVATIONS | {"gelu": "gelu_tanh"}, "gelu_pytorch_tanh")
-    biases = ("q", "k", "v", "o") if config.flag("attention_bias", False) else ()
-    return decoder(
-        dim=dim,
-        vocab=config.integer("vocab_size"),
-        count=config.integer("num_hidden_layers"),
-        attention=attention(config, dim, biases=biases),
+    return gemma_like(
+        config,
+        attention=attention(config, config.integer("hidden_size"), biases=biases(config)),
         mlp=MLP(hidden=config.integer("intermediate_size"), activation=act),
         norm=RMSNorm(eps=config.number("rms_norm_eps", 1e-6), offset=True),
-        head=Head(tied=config.flag("tie_word_embeddings", True)),
-        context=config.integer("max_position_embeddings", None),
-        scale=dim**0.5,
+        layer=pre_normed,
     )

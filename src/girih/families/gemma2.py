@@ -3,49 +3,37 @@
 from dataclasses import replace
 
 from girih.families.config import Config
+from girih.families.masks import masks, window
 from girih.families.names import SANDWICH
-from girih.families.parts import ACTIVATIONS, attention, decoder, masks, sandwiched, score_scale
-from girih.spec import MLP, Head, Model, RMSNorm
+from girih.families.parts import attention, biases
+from girih.families.skeletons import gemma_like, score_scale
+from girih.spec import Model, RMSNorm
 
 ARCHITECTURE = "Gemma2ForCausalLM"
 NAMES = SANDWICH
 
 
 def spec(config: Config) -> Model:
-    """The spec of a `gemma2` config."""
-    dim, count = config.integer("hidden_size"), config.integer("num_hidden_layers")
+    """The spec of a `gemma2` config; caps stand for absent keys alone: null means none."""
     config.integer("head_dim")  # a number of its own: never to be guessed
     config.only("use_bidirectional_attention", False)
     config.get("hidden_act", None)  # the activation is hidden_activation's
+    scores, logits = (
+        config.number(key, config.unwritten(key, cap))
+        for key, cap in (("attn_logit_softcapping", 50.0), ("final_logit_softcapping", 30.0))
+    )
     mixer = attention(
         config,
-        dim,
-        biases=("q", "k", "v", "o") if config.flag("attention_bias", False) else (),
+        config.integer("hidden_size"),
+        biases=biases(config),
         scale=score_scale(config),
-        softcap=absent(config, "attn_logit_softcapping", 50.0),
+        softcap=scores,
     )
-    own = masks(config, count, config.integer("sliding_window", None), lambda index: index % 2 == 0)
-    return decoder(
-        dim=dim,
-        vocab=config.integer("vocab_size"),
-        count=count,
+    count = config.integer("num_hidden_layers")
+    own = masks(config, count, window(config, 4096), lambda index: index % 2 == 0)
+    return gemma_like(
+        config,
         attention=[replace(mixer, mask=mask) for mask in own],
-        mlp=MLP(
-            hidden=config.integer("intermediate_size"),
-            activation=config.word("hidden_activation", ACTIVATIONS, "gelu_pytorch_tanh"),
-        ),
         norm=RMSNorm(eps=config.number("rms_norm_eps", 1e-6), offset=True),
-        head=Head(
-            tied=config.flag("tie_word_embeddings", True),
-            softcap=absent(config, "final_logit_softcapping", 30.0),
-        ),
-        context=config.integer("max_position_embeddings", None),
-        scale=dim**0.5,
-        layer=sandwiched,
+        softcap=logits,
     )
-
-
-def absent(config: Config, key: str, default: float) -> float | None:
-    """A number whose default stands for an absent key alone: null means none."""
-    found: float | None = config.number(key, None if key in config.data else default)
-    return found

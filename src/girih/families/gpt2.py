@@ -1,9 +1,9 @@
 """GPT-2: learned positions, layer norms with biases, a plain MLP, matrices stored transposed."""
 
 from girih.families.config import Config
-from girih.families.names import FUSED, QKV, Names, Stored
-from girih.families.parts import ACTIVATIONS, decoder
-from girih.spec import MLP, Attention, Head, LayerNorm, Learned, Model, SpecError
+from girih.families.names import FUSED, QKV, Names, Stored, both
+from girih.families.parts import ACTIVATIONS, decoder, full_heads
+from girih.spec import MLP, Head, LayerNorm, Learned, Model
 
 LAYER, OURS = "transformer.h.{}", "decoder.layers.{}"
 NAMES: Names = {
@@ -17,9 +17,9 @@ NAMES: Names = {
     f"{OURS}.mlp.up.bias": f"{LAYER}.mlp.c_fc.bias",
     f"{OURS}.mlp.down.weight": Stored(f"{LAYER}.mlp.c_proj.weight", transposed=True),
     f"{OURS}.mlp.down.bias": f"{LAYER}.mlp.c_proj.bias",
-    **{f"{OURS}.attn.pre.{kind}": f"{LAYER}.ln_1.{kind}" for kind in ("weight", "bias")},
-    **{f"{OURS}.mlp.pre.{kind}": f"{LAYER}.ln_2.{kind}" for kind in ("weight", "bias")},
-    **{f"decoder.norm.{kind}": f"transformer.ln_f.{kind}" for kind in ("weight", "bias")},
+    **both(f"{OURS}.attn.pre", f"{LAYER}.ln_1"),
+    **both(f"{OURS}.mlp.pre", f"{LAYER}.ln_2"),
+    **both("decoder.norm", "transformer.ln_f"),
     "decoder.head.weight": "lm_head.weight",
 }
 ARCHITECTURE, PREFIX = "GPT2LMHeadModel", "transformer."
@@ -30,8 +30,6 @@ GGUF_NAMES = FUSED
 def spec(config: Config) -> Model:
     """The spec of a `gpt2` config."""
     dim, heads = config.integer("n_embd", 768), config.integer("n_head", 12)
-    if heads < 1 or dim % heads:
-        raise SpecError(f"n_embd {dim} is not a multiple of n_head {heads}")
     context = config.integer("n_positions", 1024)
     config.only("n_ctx", context)
     config.only("scale_attn_weights", True)
@@ -44,9 +42,7 @@ def spec(config: Config) -> Model:
         dim=dim,
         vocab=config.integer("vocab_size", 50257),
         count=config.integer("n_layer", 12),
-        attention=Attention(
-            heads=heads, kv_heads=heads, head_dim=dim // heads, biases=("q", "k", "v", "o")
-        ),
+        attention=full_heads(dim, heads, biases=("q", "k", "v", "o")),
         mlp=MLP(hidden=hidden, activation=act, gated=False, biased=True),
         norm=norm,
         head=Head(tied=config.flag("tie_word_embeddings", True)),

@@ -1,12 +1,13 @@
 """GPT-NeoX and Pythia: attention and MLP side by side, a quarter of each head rotated."""
 
+from dataclasses import replace
 from functools import partial
 
 from girih.families.config import Config
 from girih.families.names import QKV, Names, Stored, both
-from girih.families.parts import ACTIVATIONS, beside, decoder
+from girih.families.parts import beside, biases, decoder, feed_forward, full_heads, sizes
 from girih.families.rotary import rope
-from girih.spec import MLP, Attention, Head, LayerNorm, Model, SpecError
+from girih.spec import Head, LayerNorm, Model
 
 ARCHITECTURE = "GPTNeoXForCausalLM"
 THEIRS, OURS = "gpt_neox.layers.{}", "decoder.layers.{}"
@@ -32,28 +33,19 @@ NAMES: Names = {
 
 def spec(config: Config) -> Model:
     """The spec of a `gpt_neox` config."""
-    dim, heads = config.integer("hidden_size"), config.integer("num_attention_heads")
-    if heads < 1 or dim % heads:
-        raise SpecError(f"hidden_size {dim} is not a multiple of {heads} heads")
+    found = sizes(config)
     config.get("classifier_dropout", None)
     config.only("use_parallel_residual", True)
-    act = config.word("hidden_act", ACTIVATIONS, "gelu")
+    mixer = full_heads(
+        found["dim"],
+        config.integer("num_attention_heads"),
+        biases=biases(config, "attention_bias", True),
+    )
     return decoder(
-        dim=dim,
-        vocab=config.integer("vocab_size"),
-        count=config.integer("num_hidden_layers"),
-        attention=Attention(
-            heads=heads,
-            kv_heads=heads,
-            head_dim=dim // heads,
-            position=rope(config, dim // heads, share=0.25),
-            biases=("q", "k", "v", "o") if config.flag("attention_bias", True) else (),
-        ),
-        mlp=MLP(
-            hidden=config.integer("intermediate_size"), activation=act, gated=False, biased=True
-        ),
+        **found,
+        attention=replace(mixer, position=rope(config, mixer.head_dim, share=0.25)),
+        mlp=feed_forward(config, "hidden_act", "gelu", gated=False, biased=True),
         norm=LayerNorm(eps=config.number("layer_norm_eps", 1e-5)),
         head=Head(tied=config.flag("tie_word_embeddings", False)),
-        context=config.integer("max_position_embeddings", None),
         layer=partial(beside, own=True),
     )

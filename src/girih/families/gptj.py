@@ -1,9 +1,11 @@
 """GPT-J: attention and MLP side by side behind one norm, pairs of neighbours rotated."""
 
+from dataclasses import replace
+
 from girih.families.config import Config
 from girih.families.names import Names, both
-from girih.families.parts import ACTIVATIONS, beside, decoder
-from girih.spec import MLP, Attention, Head, LayerNorm, Model, Rope, SpecError
+from girih.families.parts import ACTIVATIONS, beside, decoder, full_heads
+from girih.spec import MLP, Head, LayerNorm, Model, Rope
 
 ARCHITECTURE = "GPTJForCausalLM"
 THEIRS, OURS = "transformer.h.{}", "decoder.layers.{}.block"
@@ -24,21 +26,15 @@ NAMES: Names = {
 def spec(config: Config) -> Model:
     """The spec of a `gptj` config."""
     dim, heads = config.integer("n_embd"), config.integer("n_head")
-    if heads < 1 or dim % heads:
-        raise SpecError(f"n_embd {dim} is not a multiple of n_head {heads}")
     for key in ("rotary", "scale_attn_weights"):
         config.only(key, True)
-    width = config.integer("rotary_dim", dim // heads)
+    mixer = full_heads(dim, heads)
+    width = config.integer("rotary_dim", mixer.head_dim)
     return decoder(
         dim=dim,
         vocab=config.integer("vocab_size"),
         count=config.integer("n_layer"),
-        attention=Attention(
-            heads=heads,
-            kv_heads=heads,
-            head_dim=dim // heads,
-            position=Rope(width=width, theta=10000.0, pairs="interleaved"),
-        ),
+        attention=replace(mixer, position=Rope(width=width, theta=10000.0, pairs="interleaved")),
         mlp=MLP(
             hidden=config.integer("n_inner", 4 * dim),
             activation=config.word("activation_function", ACTIVATIONS, "gelu_new"),

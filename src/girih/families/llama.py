@@ -2,7 +2,8 @@
 
 from girih.families.config import Config
 from girih.families.names import INTERLEAVED, LLAMA
-from girih.families.parts import llama_like
+from girih.families.parts import biases
+from girih.families.skeletons import llama_like
 from girih.spec import Model
 
 ARCHITECTURE = "LlamaForCausalLM"
@@ -13,5 +14,4 @@ GGUF_NAMES = INTERLEAVED
 def spec(config: Config) -> Model:
     """The spec of a `llama` config; its biases, where asked for, are on every projection."""
     config.get("pretraining_tp", 1)  # how the trainer split its products; the result is the same
-    biases = ("q", "k", "v", "o") if config.flag("attention_bias", False) else ()
-    return llama_like(config, biases=biases, mlp_biased=config.flag("mlp_bias", False))
+    return llama_like(config, biases=biases(config), mlp_biased=config.flag("mlp_bias", False))

@@ -79,6 +79,16 @@ SANDWICH: Names = renamed(
 )
 """The same with a norm on both sides of each mixer."""
 
+INPUTS: Names = {
+    "decoder.of_layers.embed.weight": "model.embed_tokens_per_layer.weight",
+    "decoder.of_layers.project.weight": "model.per_layer_model_projection.weight",
+    "decoder.of_layers.norm.weight": "model.per_layer_projection_norm.weight",
+    "decoder.layers.{}.input.gate.weight": "model.layers.{}.per_layer_input_gate.weight",
+    "decoder.layers.{}.input.down.weight": "model.layers.{}.per_layer_projection.weight",
+    "decoder.layers.{}.input.post.weight": "model.layers.{}.post_per_layer_input_norm.weight",
+}
+"""The names of what layers with an input of their own have besides."""
+
 ATTN, LATENT_ATTN = "decoder.layers.{}.attn", "model.layers.{}.self_attn"
 LATENT: Names = {
     **{key: value for key, value in LLAMA.items() if not str(key).startswith(f"{ATTN}.k")},

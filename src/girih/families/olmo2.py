@@ -2,7 +2,8 @@
 
 from girih.families.config import Config
 from girih.families.names import LLAMA, renamed
-from girih.families.parts import llama_like, post_normed
+from girih.families.parts import biases, post_normed
+from girih.families.skeletons import llama_like
 from girih.spec import AllHeads, Model
 
 ARCHITECTURE = "Olmo2ForCausalLM"
@@ -11,7 +12,6 @@ NAMES = renamed(LLAMA, attn_post="post_attention_layernorm", mlp_post="post_feed
 
 def spec(config: Config) -> Model:
     """The spec of an `olmo2` config."""
-    biases = ("q", "k", "v", "o") if config.flag("attention_bias", False) else ()
     return llama_like(
-        config, biases=biases, head_norm=lambda norm: AllHeads(norm=norm), layer=post_normed
+        config, biases=biases(config), head_norm=lambda norm: AllHeads(norm=norm), layer=post_normed
     )

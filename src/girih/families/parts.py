@@ -1,35 +1,34 @@
-"""Readers and skeletons that families share."""
+"""Readers of what a model is made of, and the ways to put a layer together."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from girih.families.config import Config, plain
-from girih.families.rotary import FULL, SLIDING, rope, stretched
+from girih.families.config import Config
+from girih.families.masks import MOST
+from girih.families.rotary import longest, rope
 from girih.spec import (
     MLP,
     AllHeads,
     Attention,
     Branch,
-    Causal,
     Head,
     LatentAttention,
     Layer,
+    LayerInput,
+    LayerInputs,
     Learned,
     Model,
     Norm,
     Parallel,
     RMSNorm,
-    Sliding,
+    SharedKeys,
     SpecError,
     Stack,
     Tokens,
 )
 
 Attend = Attention | LatentAttention
-Masks = tuple[Causal | Sliding, ...]
-MOST = 10_000
-"""No model has more layers."""
 ACTIVATIONS = {
     "silu": "silu",
     "swish": "silu",
@@ -42,63 +41,36 @@ ACTIVATIONS = {
 """`hidden_act` of the Hugging Face layout -> our word; gelu_new is the tanh approximation."""
 
 
-KINDS = {FULL: False, SLIDING: True}
-"""`layer_types` of the Hugging Face layout -> whether the layer has a window."""
+def sizes(config: Config) -> dict[str, Any]:
+    """The sizes of a decoder under the names that Llama's config gave them."""
+    return {
+        "dim": config.integer("hidden_size"),
+        "vocab": config.integer("vocab_size"),
+        "count": config.integer("num_hidden_layers"),
+        "context": longest(config),
+    }
 
 
-def score_scale(config: Config) -> float:
-    """What Gemma multiplies scores by: one over the root of `query_pre_attn_scalar`."""
-    value = config.number("query_pre_attn_scalar", 256)
-    if value <= 0:
-        raise SpecError(f"query_pre_attn_scalar {value} is not above zero")
-    return float(value**-0.5)
+def biases(
+    config: Config, key: str = "attention_bias", default: bool = False, of: str = "qkvo"
+) -> tuple[Any, ...]:
+    """Those of these products of attention, or none."""
+    return tuple(of) if config.flag(key, default) else ()
 
 
-def pattern(config: Config, default: int) -> int:
-    """How many layers it is from one that sees all to the next."""
-    every = config.integer("sliding_window_pattern", default)
-    config.get("_sliding_window_pattern", None)
-    if every < 1:
-        raise SpecError(f"sliding_window_pattern {every} is below one")
-    return int(every)
+def feed_forward(
+    config: Config, act: str = "hidden_act", default: str = "silu", **more: Any
+) -> MLP:
+    """The MLP of `intermediate_size`, whose activation the key `act` names."""
+    hidden, activation = config.integer("intermediate_size"), config.word(act, ACTIVATIONS, default)
+    return MLP(hidden=hidden, activation=activation, **more)
 
 
-def masks(
-    config: Config,
-    count: int,
-    window: int | None,
-    slides: Callable[[int], bool],
-    **given: int | None,
-) -> Masks:
-    """The mask of each layer: `layer_types` says which have a window, or else `slides` does.
-
-    A window of W tokens counts the token itself, as the reference library has it; one that is no
-    shorter than the context (that of the config, unless it is given) hides nothing.
-    """
-    default = [SLIDING if slides(index) else FULL for index in range(max(0, min(count, MOST)))]
-    kinds = config.words("layer_types", default)
-    other = sorted(set(kinds) - set(KINDS))
-    if other:
-        known = ", ".join(KINDS)
-        raise SpecError(f"layer_types {plain(other[0])} is not supported, only {known}")
-    if len(kinds) != count:
-        raise SpecError(f"{len(kinds)} layer_types for {count} layers")
-    context = given.get("context", config.integer("max_position_embeddings", None))
-    if window is not None and window < 1:
-        raise SpecError(f"sliding_window {window} is below one: a token sees itself")
-    hides = window is not None and (context is None or window < context)
-    windowed = Sliding(left=window - 1) if hides and window else Causal()
-    if SLIDING in kinds and window is None:
-        raise SpecError(f"layer_types {SLIDING}, but no sliding_window")
-    return tuple(windowed if KINDS[kind] else Causal() for kind in kinds)
-
-
-def optional_window(config: Config, count: int) -> Masks:
-    """The masks of Qwen2 and 3: the layers from `max_window_layers` on, if windows are in use."""
-    used = config.flag("use_sliding_window", False)
-    window = config.integer("sliding_window", 4096 if used else None)
-    first = config.integer("max_window_layers", 28)
-    return masks(config, count, window if used else None, lambda index: used and index >= first)
+def full_heads(dim: int, heads: int, **more: Any) -> Attention:
+    """Attention whose query heads have each keys of its own and share the width among them."""
+    if heads < 1 or dim % heads:
+        raise SpecError(f"the width {dim} is not a multiple of {heads} heads")
+    return Attention(heads=heads, kv_heads=heads, head_dim=dim // heads, **more)
 
 
 def attention(
@@ -150,47 +122,37 @@ def beside(mixer: Attend, mlp: MLP, norm: Norm, own: bool = False) -> Layer:
     return Layer(branches=(Branch(name="block", pre=None if own else norm, mixer=block),))
 
 
-def llama_like(
-    config: Config,
-    *,
-    biases: tuple[str, ...] = (),
-    mlp_biased: bool = False,
-    head_norm: Callable[[RMSNorm], RMSNorm | AllHeads] | None = None,
-    tied: bool = False,
-    masked: Callable[[Config, int], Masks] | None = None,
-    varied: Callable[[Attention, int], Attention] | None = None,
-    layer: Callable[[Attend, MLP, Norm], Layer] = pre_normed,
-) -> Model:
-    """A decoder of RMS-normed attention and gated MLPs; `tied` is the family's default.
+def with_input(width: int, wide: int) -> Callable[[Attend, MLP, Norm], Layer]:
+    """A sandwiched layer with an input of its own, if `width` is above zero, and scaled.
 
-    `head_norm` makes the norm of the heads from that of the layers, `masked` the mask of each layer
-    (without it all are causal); `varied` changes whatever else differs from layer to layer.
+    The MLP of a layer that reads another's keys is so many times as `wide`.
     """
-    dim, eps = config.integer("hidden_size"), config.number("rms_norm_eps", 1e-6)
-    config.only("rope_interleaved", False)
-    mlp = MLP(
-        hidden=config.integer("intermediate_size"),
-        activation=config.word("hidden_act", ACTIVATIONS, "silu"),
-        biased=mlp_biased,
-    )
-    count = config.integer("num_hidden_layers")
-    norm = RMSNorm(eps=eps)
-    one = attention(config, dim, biases=biases, head_norm=head_norm(norm) if head_norm else None)
-    own = masked(config, count) if masked else (one.mask,) * max(0, min(count, MOST))
-    return decoder(
-        dim=dim,
-        vocab=config.integer("vocab_size"),
-        count=count,
-        attention=[
-            replace(one, mask=mask) if varied is None else varied(replace(one, mask=mask), index)
-            for index, mask in enumerate(own)
-        ],
-        mlp=mlp,
-        norm=norm,
-        head=Head(tied=config.flag("tie_word_embeddings", tied)),
-        layer=layer,
-        context=config.integer("max_position_embeddings", None),
-    )
+
+    def layer(mixer: Attend, mlp: MLP, norm: Norm) -> Layer:
+        reads = isinstance(mixer, Attention) and isinstance(mixer.keys, SharedKeys)
+        own = replace(mlp, hidden=mlp.hidden * wide) if reads else mlp
+        branches = sandwiched(mixer, own, norm).branches
+        given = LayerInput(width=width, activation=mlp.activation) if width else None
+        more = () if given is None else (Branch(name="input", mixer=given, post=norm),)
+        return Layer(branches=(*branches, *more), scaled=True)
+
+    return layer
+
+
+def layer_heads(config: Config, index: int, far: bool, few: bool) -> tuple[int, int]:
+    """Width and number of the key heads of a layer.
+
+    Those that see all, the `far` ones, have others, and perhaps `few`. The reference library writes
+    an object for each layer that differs.
+    """
+    width, count = config.integer("head_dim"), config.integer("num_key_value_heads")
+    far_width = config.integer("global_head_dim", 512)
+    far_count = config.integer("num_global_key_value_heads", None)
+    each = config.part("per_layer_config")
+    if each is not None:
+        own = each.part(str(index)) or Config({})
+        return own.integer("head_dim", width), own.integer("num_key_value_heads", count)
+    return far_width if far else width, far_count if far_count and few else count
 
 
 def decoder(
@@ -206,6 +168,7 @@ def decoder(
     position: Learned | None = None,
     scale: float | None = None,
     embed_norm: Norm | None = None,
+    of_layers: LayerInputs | None = None,
     layer: Callable[[Attend, MLP, Norm], Layer] = pre_normed,
 ) -> Model:
     """A dense decoder: `count` layers whose attention may differ; `layer` puts each together."""
@@ -216,61 +179,12 @@ def decoder(
     stack = Stack(
         name="decoder",
         dim=dim,
-        input=Tokens(vocab=vocab, position=position, scale=scale, norm=embed_norm),
+        input=Tokens(
+            vocab=vocab, position=position, scale=scale, norm=embed_norm, of_layers=of_layers
+        ),
         layers=tuple(layers[mixer] for mixer in mixers),
         norm=norm,
         head=head,
         context=context,
     )
     return Model(stacks=(stack,))
-
-
-EXPERTS = (
-    *("moe_intermediate_size", "n_shared_experts", "n_routed_experts", "routed_scaling_factor"),
-    *("n_group", "topk_group", "num_experts_per_tok", "norm_topk_prob", "output_router_logits"),
-    *("aux_loss_alpha", "seq_aux", "scoring_func", "moe_layer_freq", "ep_size"),
-)
-"""Keys about experts, of which the dense layers have none."""
-
-
-def latent_decoder(config: Config, *, pairs: str, dense_by_default: int) -> Model:
-    """A decoder of latent attention and gated MLPs; raises SpecError where a layer has experts."""
-    dim, count = config.integer("hidden_size"), config.integer("num_hidden_layers")
-    dense = config.integer("first_k_dense_replace", dense_by_default)
-    if dense < count:
-        raise SpecError(f"layers {dense} to {count - 1} have experts, which are not supported yet")
-    for key in EXPERTS:
-        config.get(key, None)
-    config.only("num_key_value_heads", config.integer("num_attention_heads"))
-    config.get("pretraining_tp", 1)
-    width = config.integer("qk_rope_head_dim")
-    position = replace(rope(config, width), pairs=pairs)  # type: ignore[arg-type]
-    plain = config.integer("qk_nope_head_dim")
-    config.only("qk_head_dim", plain + width)
-    config.get("head_dim", None)  # the part that is rotated
-    norm = RMSNorm(eps=config.number("rms_norm_eps", 1e-6))
-    return decoder(
-        dim=dim,
-        vocab=config.integer("vocab_size"),
-        count=count,
-        attention=LatentAttention(
-            heads=config.integer("num_attention_heads"),
-            kv_rank=config.integer("kv_lora_rank"),
-            q_rank=config.integer("q_lora_rank", None),
-            plain_dim=plain,
-            rope_dim=width,
-            value_dim=config.integer("v_head_dim"),
-            norm=RMSNorm(eps=1e-6),
-            position=position,
-            biased=config.flag("attention_bias", False),
-            scale=(plain + width) ** -0.5 * stretched(config) ** 2,
-        ),
-        mlp=MLP(
-            hidden=config.integer("intermediate_size"),
-            activation=config.word("hidden_act", ACTIVATIONS, "silu"),
-            biased=config.flag("mlp_bias", False),
-        ),
-        norm=norm,
-        head=Head(tied=config.flag("tie_word_embeddings", False)),
-        context=config.integer("max_position_embeddings", None),
-    )

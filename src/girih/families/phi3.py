@@ -1,8 +1,9 @@
 """Phi-3 and 4: Llama's layers with q, k and v, and gate and up, stored as one matrix each."""
 
 from girih.families.config import Config
+from girih.families.masks import windows
 from girih.families.names import LLAMA, QKV, Names
-from girih.families.parts import Masks, llama_like, masks
+from girih.families.skeletons import llama_like
 from girih.spec import Model
 
 ARCHITECTURE = "Phi3ForCausalLM"
@@ -18,12 +19,6 @@ NAMES: Names = {
 
 def spec(config: Config) -> Model:
     """The spec of a `phi3` config."""
-    config.get("original_max_position_embeddings", None)  # read with longrope only
+    config.get("original_max_position_embeddings", None)  # unread without scaling
     config.only("attention_bias", False)
     return llama_like(config, masked=windows)
-
-
-def windows(config: Config, count: int) -> Masks:
-    """Every layer has the window, where there is one."""
-    window = config.integer("sliding_window", None)
-    return masks(config, count, window, lambda index: window is not None)

@@ -3,8 +3,10 @@
 from dataclasses import replace
 
 from girih.families.config import Config
+from girih.families.masks import Masks, masks
 from girih.families.names import LLAMA
-from girih.families.parts import Masks, llama_like, masks
+from girih.families.parts import biases
+from girih.families.skeletons import llama_like
 from girih.spec import Attention, Model, SpecError
 
 ARCHITECTURE = "SmolLM3ForCausalLM"
@@ -29,8 +31,11 @@ def spec(config: Config) -> Model:
         config.get("sliding_window", None)
         return masks(config, count, window, lambda i: window is not None and not rotated[i])
 
-    biases = ("q", "k", "v", "o") if config.flag("attention_bias", False) else ()
-    mlp_biased = config.flag("mlp_bias", False)
     return llama_like(
-        config, biases=biases, mlp_biased=mlp_biased, tied=True, masked=windows, varied=varied
+        config,
+        biases=biases(config),
+        mlp_biased=config.flag("mlp_bias", False),
+        tied=True,
+        masked=windows,
+        varied=varied,
     )

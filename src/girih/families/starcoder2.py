@@ -3,43 +3,34 @@
 from dataclasses import replace
 
 from girih.families.config import Config
-from girih.families.names import LLAMA, Names
-from girih.families.parts import ACTIVATIONS, attention, decoder, masks
-from girih.spec import MLP, Head, LayerNorm, Model
+from girih.families.masks import windows
+from girih.families.names import LLAMA, Names, both
+from girih.families.parts import attention, biases, decoder, feed_forward, sizes
+from girih.spec import Head, LayerNorm, Model
 
 ARCHITECTURE = "Starcoder2ForCausalLM"
 OURS, THEIRS = "decoder.layers.{}", "model.layers.{}"
 NAMES: Names = {
     **{key: value for key, value in LLAMA.items() if ".mlp." not in str(key)},
-    **{f"{OURS}.mlp.up.{kind}": f"{THEIRS}.mlp.c_fc.{kind}" for kind in ("weight", "bias")},
-    **{f"{OURS}.mlp.down.{kind}": f"{THEIRS}.mlp.c_proj.{kind}" for kind in ("weight", "bias")},
-    **{f"{OURS}.attn.pre.{k}": f"{THEIRS}.input_layernorm.{k}" for k in ("weight", "bias")},
-    **{f"{OURS}.mlp.pre.{k}": f"{THEIRS}.post_attention_layernorm.{k}" for k in ("weight", "bias")},
-    **{f"decoder.norm.{kind}": f"model.norm.{kind}" for kind in ("weight", "bias")},
+    **both(f"{OURS}.mlp.up", f"{THEIRS}.mlp.c_fc"),
+    **both(f"{OURS}.mlp.down", f"{THEIRS}.mlp.c_proj"),
+    **both(f"{OURS}.attn.pre", f"{THEIRS}.input_layernorm"),
+    **both(f"{OURS}.mlp.pre", f"{THEIRS}.post_attention_layernorm"),
+    **both("decoder.norm", "model.norm"),
 }
 
 
 def spec(config: Config) -> Model:
     """The spec of a `starcoder2` config."""
-    dim, count = config.integer("hidden_size"), config.integer("num_hidden_layers")
-    biased = config.flag("use_bias", True)
+    found, biased = sizes(config), config.flag("use_bias", True)
     for key in ("residual_dropout", "embedding_dropout", "mlp_type", "norm_type"):
         config.get(key, None)  # training, and names of what this family always is
-    mixer = attention(config, dim, biases=("q", "k", "v", "o") if biased else ())
-    window = config.integer("sliding_window", None)
-    own = masks(config, count, window, lambda index: window is not None)
+    mixer = attention(config, found["dim"], biases=biases(config, "use_bias", True))
+    act = "gelu_pytorch_tanh"
     return decoder(
-        dim=dim,
-        vocab=config.integer("vocab_size"),
-        count=count,
-        attention=[replace(mixer, mask=mask) for mask in own],
-        mlp=MLP(
-            hidden=config.integer("intermediate_size"),
-            activation=config.word("hidden_act", ACTIVATIONS, "gelu_pytorch_tanh"),
-            gated=False,
-            biased=biased,
-        ),
+        **found,
+        attention=[replace(mixer, mask=mask) for mask in windows(config, found["count"])],
+        mlp=feed_forward(config, "hidden_act", act, gated=False, biased=biased),
         norm=LayerNorm(eps=config.number("norm_epsilon", 1e-5)),
         head=Head(tied=config.flag("tie_word_embeddings", True)),
-        context=config.integer("max_position_embeddings", None),
     )

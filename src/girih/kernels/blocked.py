@@ -12,6 +12,7 @@ from torch import Tensor
 from girih.kernels.calls import AttentionCall, Band
 from girih.kernels.grouped import GroupedCall
 from girih.kernels.reference import attended
+from girih.kernels.tape import bind
 
 SCORES = 1 << 22
 """Scores of one block at the most, unless a single query has more."""
@@ -29,6 +30,7 @@ def refuses(op: str, call: object) -> str | None:
 
 def attention(call: AttentionCall) -> Tensor:
     """Softmax attention, block by block; returns [T, H, D] in the dtype of the queries."""
+    bind()
     return torch.cat(
         [part for parts in call.sequences() for part in blocks(*parts, call, attended)]
     )

@@ -57,10 +57,10 @@ CAUSAL, FULL = Band(), Band(right=None)
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class Norm:
-    """A normalisation of rows: "rms" (no bias) or "layer"."""
+    """A normalisation of rows: "rms" (no bias, perhaps no weights) or "layer"."""
 
     kind: str
-    weight_I: Tensor
+    weight_I: Tensor | None
     bias_I: Tensor | None = None
     eps: float
     offset: bool = False
@@ -145,6 +145,7 @@ class Heads:
 
     query: int
     kept: int
+    """None where a row is queries alone, to attend to what another layer keeps."""
     width: int
     rotary: int
     """Pairs of features that are rotated, R."""
@@ -194,6 +195,9 @@ class AttentionCall:
     """Scores x become softcap * tanh(x / softcap)."""
     slopes_H: Tensor | None = None
     """How much the scores of a head fall with each token between query and key."""
+    bias_HP: Tensor | None = None
+    """Added to the scores of a head, by the place of the key less that of the query: from the
+    farthest before it to the farthest behind it, as which those beyond count. P is odd."""
     sinks_H: Tensor | None = None
     """A score for each head that takes its share of the weights and gives nothing for it."""
     heads: Heads | None = None

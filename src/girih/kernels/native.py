@@ -62,6 +62,8 @@ def refuses_rows(x_TI: Tensor, *norms: Norm | Gate | None) -> str | None:
         return f"it runs on the processor, not on {x_TI.device}"
     if x_TI.dtype != torch.float32:
         return f"its input is float32, not {name(x_TI.dtype)}"
+    if any(isinstance(norm, Norm) and norm.weight_I is None for norm in norms):
+        return "its norms have weights"
     if torch.is_grad_enabled() and (x_TI.requires_grad or any(map(learns, norms))):
         return "it has no gradients"
     return None
@@ -126,7 +128,9 @@ def refuses_attention(call: AttentionCall) -> str | None:
         return "it has no sinks"
     if call.slopes_H is not None:
         return "its scores do not fall with distance"
-    if len(call.counts) != call.q_THD.shape[0]:
+    if call.bias_HP is not None:
+        return "it adds no bias to scores"
+    if len(call.counts) != call.q_THD.shape[0] or flash.of_heads(call):
         return refuses_many(call)
     if call.room is None or call.spans is None or call.heads is None:
         return "the state is not one block of memory"
@@ -253,7 +257,7 @@ def append(call: AppendCall) -> tuple[Tensor, Sequence[Tensor], Sequence[Tensor]
 
 def attention(call: AttentionCall) -> Tensor:
     """Attention of one query for each sequence, or of many; returns [T, H, D]."""
-    if len(call.counts) != call.q_THD.shape[0]:
+    if len(call.counts) != call.q_THD.shape[0] or flash.of_heads(call):
         return flash.attended(call, library().girih_lanes())  # type: ignore[union-attr]
     assert call.room is not None and call.spans is not None and call.heads is not None
     q_THD = whole(call.q_THD)

@@ -11,7 +11,8 @@ from girih.kernels.blocked import blocks
 from girih.kernels.calls import AppendCall, AttentionCall, LinearCall, Room, Rows
 from girih.kernels.grouped import GroupedCall
 from girih.kernels.packed import Packed
-from girih.kernels.reference import finished, joined, prepared, seen, turned
+from girih.kernels.reference import beside, finished, joined, prepared, seen, turned
+from girih.kernels.tape import bind
 
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 
@@ -38,6 +39,8 @@ def refuses(op: str, call: object) -> str | None:
         return "it does not cap scores"
     if call.slopes_H is not None:
         return "its scores do not fall with distance"
+    if call.bias_HP is not None:
+        return "it adds no bias to scores"
     return "it has no sinks" if call.sinks_H is not None else None
 
 
@@ -100,11 +103,12 @@ def append(call: AppendCall) -> tuple[Tensor, Sequence[Tensor], Sequence[Tensor]
     """
     assert call.room is not None
     q_THD, k_TKD, v_TKD = turned(call)
-    room, rows, places = call.room, call.spans[:, 0], call.spans[:, 1] % call.room.size
-    page = room.keys.shape[2]
-    pages, places = room.table[rows, places // page], places % page
-    room.keys[pages, :, places] = k_TKD.to(room.keys.dtype)
-    room.values[pages, :, places] = v_TKD.to(room.values.dtype)
+    if call.heads.kept:
+        room, rows, places = call.room, call.spans[:, 0], call.spans[:, 1] % call.room.size
+        page = room.keys.shape[2]
+        pages, places = room.table[rows, places // page], places % page
+        room.keys[pages, :, places] = k_TKD.to(room.keys.dtype)
+        room.values[pages, :, places] = v_TKD.to(room.values.dtype)
     return q_THD, *call.seen()
 
 
@@ -114,6 +118,7 @@ def attention(call: AttentionCall) -> Tensor:
     room, spans = call.room, call.spans
     if one_each and room is not None and spans is not None and call.band.all_of(room.size):
         return together(call, room, spans)
+    bind()
     parts: list[Tensor] = []
     for q_THD, k_KND, v_KND, end in call.sequences():
         if call.band.forgets:
@@ -152,25 +157,38 @@ def one(
     q_THD: Tensor, k_KND: Tensor, v_KND: Tensor, first: int, first_key: int, call: AttentionCall
 ) -> Tensor:
     """The attention of neighbouring queries of one sequence, [T, H, D]."""
-    tokens, keys = q_THD.shape[0], k_KND.shape[1]
+    tokens, keys, width, out_width = *q_THD.shape[:1], *k_KND.shape[1:], v_KND.shape[2]
     dtype = computed(q_THD, k_KND)
     # is_causal aligns the first query with the first key, so it fits only where nothing is
     # remembered; the newest query of a causal band sees all keys and needs no mask.
     whole = call.band.causal and first == first_key and tokens > 1
     free = call.band.full or (call.band.causal and tokens == 1) or whole
     where = (tokens, keys, first, first_key, q_THD.device)
-    out_1HTD = scaled_dot_product_attention(
-        q_THD.transpose(0, 1)[None].to(dtype),
-        k_KND[None].to(dtype),
-        v_KND[None].to(dtype),
-        attn_mask=None if free else seen(call.band, *where),
+    mask_TN = None if free else seen(call.band, *where)
+    q_HTD = q_THD.transpose(0, 1).to(dtype)
+    k_KND, v_KND = k_KND.to(dtype), beside(k_KND, v_KND).to(dtype)
+    # A mask is smaller than a copy of the keys for each query head: the heads of one key head
+    # become rows of one matrix.
+    group = q_THD.shape[1] // k_KND.shape[0]
+    folds = group > 1 and not whole and tokens <= width
+    if folds:
+        q_HTD = q_HTD.reshape(k_KND.shape[0], group * tokens, -1)
+        mask_TN = None if mask_TN is None else mask_TN.repeat(group, 1)
+    mixed_1HTD = scaled_dot_product_attention(
+        q_HTD[None],
+        k_KND[None],
+        v_KND[None],
+        attn_mask=mask_TN,
         is_causal=whole,
         scale=call.scale,
-        enable_gqa=k_KND.shape[0] != q_THD.shape[1],
+        enable_gqa=group > 1 and not folds,
     )
+    out_HTD = mixed_1HTD[0, ..., :out_width]
+    if folds:
+        out_HTD = out_HTD.reshape(-1, tokens, out_width)
     # The CPU kernels make zeros of a row of NaN scores, so that a broken weight would go unseen.
     new = k_KND[:, -tokens:].detach().amax()
-    out_THD = out_1HTD[0].transpose(0, 1).to(q_THD.dtype)
+    out_THD = out_HTD.transpose(0, 1).to(q_THD.dtype)
     return out_THD + 0 * (q_THD.detach().amax(-1, keepdim=True) + new)
 
 

@@ -40,7 +40,9 @@ def heads_of(heads: Heads) -> int:
     """Where it says how rows fall into heads."""
     if heads.prepared is None:
         norms = [
-            n.weight_I.detach().float().contiguous() + n.offset if n else None
+            None
+            if n is None or n.weight_I is None
+            else n.weight_I.detach().float().contiguous() + n.offset
             for n in (heads.query_norm, heads.key_norm)
         ]
         places = [None if norm is None else norm.data_ptr() for norm in norms]

@@ -12,6 +12,7 @@ from torch.nn.functional import gelu, relu, silu
 from girih.kernels.calls import AppendCall, AttentionCall, Band, Gate, LinearCall, Norm, Rows
 from girih.kernels.grouped import GroupedCall
 from girih.kernels.packed import Packed
+from girih.kernels.tape import bind
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "silu": silu,
@@ -31,6 +32,7 @@ def refuses(op: str, call: object) -> str | None:
 
 def attention(call: AttentionCall) -> Tensor:
     """Softmax attention, sequence by sequence; returns [T, H, D] in the dtype of the queries."""
+    bind()
     out = []
     for q_THD, k_KND, v_KND, end in call.sequences():
         first = end - q_THD.shape[0]
@@ -67,11 +69,10 @@ def attention_weights(
     tokens, keys = q_THD.shape[0], k_KND.shape[1]
     scores_HTN = scored(q_THD, k_KND, call.scale)
     dtype = scores_HTN.dtype
-    if call.slopes_H is not None:
+    if call.slopes_H is not None or call.bias_HP is not None:
         query_T1 = torch.arange(first, first + tokens, device=scores_HTN.device)[:, None]
         key_N = torch.arange(first_key, first_key + keys, device=scores_HTN.device)
-        apart_TN = (query_T1 - key_N).abs().to(dtype)
-        scores_HTN = scores_HTN - call.slopes_H.to(dtype)[:, None, None] * apart_TN
+        scores_HTN = scores_HTN + by_distance(key_N - query_T1, dtype, call)
     if call.softcap is not None:
         scores_HTN = call.softcap * torch.tanh(scores_HTN / call.softcap)
     if not call.band.full:
@@ -81,6 +82,15 @@ def attention_weights(
         return torch.softmax(scores_HTN, dim=-1)
     sinks_HT1 = call.sinks_H.to(dtype)[:, None, None].expand(-1, tokens, 1)
     return torch.softmax(torch.cat([scores_HTN, sinks_HT1], dim=-1), dim=-1)[..., :-1]
+
+
+def by_distance(apart_TN: Tensor, dtype: torch.dtype, call: AttentionCall) -> Tensor:
+    """What is added to scores [H, T, N], by the place of a key less that of the query."""
+    if call.bias_HP is not None:
+        reach = call.bias_HP.shape[1] // 2
+        return call.bias_HP.to(dtype)[:, apart_TN.clamp(-reach, reach) + reach]
+    assert call.slopes_H is not None
+    return -call.slopes_H.to(dtype)[:, None, None] * apart_TN.abs().to(dtype)
 
 
 def scored(q_THD: Tensor, k_KND: Tensor, scale: float) -> Tensor:
@@ -105,6 +115,20 @@ def seen(
     if band.chunk is not None:
         out_TN &= key_N // band.chunk == query_T1 // band.chunk
     return out_TN
+
+
+def beside(k_KND: Tensor, v_KND: Tensor) -> Tensor:
+    """Values as wide as their keys: fused kernels take no others.
+
+    Where they are the first features of the keys, as in latent attention, these are not copied.
+    """
+    short = k_KND.shape[2] - v_KND.shape[2]
+    if short <= 0:
+        return v_KND
+    shared = v_KND.data_ptr() == k_KND.data_ptr() and v_KND.stride() == k_KND.stride()
+    if shared and not (k_KND.requires_grad or v_KND.requires_grad):
+        return k_KND
+    return torch.nn.functional.pad(v_KND, (0, short))
 
 
 def grouped(call: GroupedCall) -> Tensor:
@@ -174,18 +198,20 @@ def prepared(rows: Rows) -> Tensor:
 
 def normed(x_TM: Tensor, norm: Norm) -> Tensor:
     """Rows after a normalisation, in their own dtype."""
-    if norm.kind == "layer":
-        return layer_norm(x_TM, norm.weight_I, norm.bias_I, norm.eps)
     weight_I = norm.weight_I
-    if norm.offset:
+    if norm.kind == "layer":
+        assert weight_I is not None
+        return layer_norm(x_TM, weight_I, norm.bias_I, norm.eps)
+    if norm.offset and weight_I is not None:
         weight_I = 1 + (weight_I if weight_I.dtype == torch.float64 else weight_I.float())
     return rms_norm(x_TM, weight_I, norm.eps)
 
 
 def append(call: AppendCall) -> tuple[Tensor, Sequence[Tensor], Sequence[Tensor]]:
     """Queries ready for attention, and all keys and values, appended by the state itself."""
+    bind()
     q_THD, k_TKD, v_TKD = turned(call)
-    keys, values = call.remember(k_TKD, v_TKD)
+    keys, values = call.remember(k_TKD, v_TKD) if call.heads.kept else call.seen()
     return q_THD, keys, values
 
 
@@ -193,17 +219,23 @@ def turned(call: AppendCall) -> tuple[Tensor, Tensor, Tensor]:
     """Queries [T, H, D] and keys [T, K, D], normed and rotated, and values."""
     heads = call.heads
     sizes = [heads.query * heads.width, heads.kept * heads.width, heads.kept * heads.width]
-    parts = call.qkv_TO.split(sizes, dim=-1)
-    normed_parts = heads.query_norm is not None and heads.key_norm is not None
-    if normed_parts and heads.together:
-        parts = (normed(parts[0], heads.query_norm), normed(parts[1], heads.key_norm), parts[2])
-    q_THD, k_TKD, v_TKD = (part.unflatten(-1, (-1, heads.width)) for part in parts)
-    if normed_parts and not heads.together:
-        q_THD, k_TKD = normed(q_THD, heads.query_norm), normed(k_TKD, heads.key_norm)
-    if call.rotation is not None:
-        turn = rotate_neighbours if heads.interleaved else rotate
-        q_THD, k_TKD = turn(q_THD, *call.rotation), turn(k_TKD, *call.rotation)
-    return q_THD, k_TKD, v_TKD
+    q_TO, k_TO, v_TO = call.qkv_TO.split(sizes, dim=-1)
+    q_THD = ready(q_TO, heads.query, heads.query_norm, call)
+    k_TKD = ready(k_TO, heads.kept, heads.key_norm, call)
+    return q_THD, k_TKD, v_TO.unflatten(-1, (heads.kept, heads.width))
+
+
+def ready(x_TO: Tensor, count: int, norm: Norm | None, call: AppendCall) -> Tensor:
+    """Queries or keys of so many heads, [T, count, D], normed and rotated."""
+    heads = call.heads
+    if norm is not None and heads.together:
+        x_TO = normed(x_TO, norm)
+    x_THD = x_TO.unflatten(-1, (count, heads.width))
+    if norm is not None and not heads.together:
+        x_THD = normed(x_THD, norm)
+    if call.rotation is None:
+        return x_THD
+    return (rotate_neighbours if heads.interleaved else rotate)(x_THD, *call.rotation)
 
 
 def widened(weight: Tensor | Packed, rows: slice, dtype: torch.dtype) -> Tensor:
@@ -213,11 +245,11 @@ def widened(weight: Tensor | Packed, rows: slice, dtype: torch.dtype) -> Tensor:
     return weight[rows].to(dtype)
 
 
-def rms_norm(x_TM: Tensor, weight_M: Tensor, eps: float) -> Tensor:
+def rms_norm(x_TM: Tensor, weight_M: Tensor | None, eps: float) -> Tensor:
     """x / sqrt(mean(x^2) + eps) * weight, in float32 within, over the last axis."""
     wide = x_TM if x_TM.dtype == torch.float64 else x_TM.float()
     scaled = wide * torch.rsqrt(wide.square().mean(-1, keepdim=True) + eps)
-    return (scaled * weight_M.to(wide.dtype)).to(x_TM.dtype)
+    return (scaled if weight_M is None else scaled * weight_M.to(wide.dtype)).to(x_TM.dtype)
 
 
 def layer_norm(x_TM: Tensor, weight_M: Tensor, bias_M: Tensor | None, eps: float) -> Tensor:

@@ -35,9 +35,16 @@ class Recording(threading.local):
     """What is recorded in this thread."""
 
     tape: Tape | None = None
+    bound: bool = False
+    """Whether lengths have been read on the host, which a graph of the step would repeat."""
 
 
 recording = Recording()
+
+
+def bind() -> None:
+    """Note that lengths are read on the host, so that no graph of the step may be replayed."""
+    recording.bound = True
 
 
 def run(name: str, arguments: tuple[Any, ...], kept: tuple[object, ...]) -> None:

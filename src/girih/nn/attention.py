@@ -4,21 +4,35 @@ T tokens, N keys, H heads, K key/value heads, D width of a head, M model.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
+import torch
 from torch import Tensor, nn
 
 from girih.kernels import dispatch, reference
 from girih.kernels.calls import CAUSAL, FULL, AppendCall, AttentionCall, Band, Heads, Rows
+from girih.nn.positions import biases
 from girih.nn.registry import Place, builds, made
 from girih.nn.weight import Products, weights
-from girih.spec import Alibi, AllHeads, Causal, Chunked, Mask, Rope, Sliding
+from girih.spec import (
+    Alibi,
+    AllHeads,
+    Causal,
+    Chunked,
+    Mask,
+    OwnKeys,
+    RelativeBias,
+    Rope,
+    SharedBias,
+    Sliding,
+)
 from girih.spec import Attention as AttentionNode
 from girih.state.step import Step
 
 
 @builds(AttentionNode)
 class Attention(nn.Module):
-    """MHA, GQA or MQA, with rotary positions and head norms where the node has them."""
+    """MHA, GQA or MQA over keys of its own or of the layer that the node says."""
 
     def __init__(self, node: AttentionNode, place: Place) -> None:
         super().__init__()
@@ -27,20 +41,33 @@ class Attention(nn.Module):
         self.band = band(node.mask)
         self.rope = node.position if isinstance(node.position, Rope) else None
         self.slopes = node.position.slopes(node.heads) if isinstance(node.position, Alibi) else None
-        matrices = weights(node.tensors(place.dim))
-        self.q, self.k, self.v, self.o = (matrices[name] for name in "qkvo")
-        self.into = Products([self.q, self.k, self.v], exact=place.exact)
-        self.out = Products([self.o], exact=place.exact)
+        self.lender = place.lenders.get(place.path)
+        self.lends = place.path in place.lenders.values()
+        assert self.lender or isinstance(node.keys, OwnKeys), "keys of no layer"
+        shapes = node.tensors(place.dim)
+        self.matrices = weights(shapes)
+        for name, weight in self.matrices.items():
+            self.add_module(name, weight)
+        *into, out = self.matrices.values()
+        self.into = Products(into, exact=place.exact)
+        self.out = Products([out], exact=place.exact)
+        self.sinks = nn.Parameter(torch.empty(shapes["sinks"].shape)) if node.sinks else None
+        if isinstance(node.position, RelativeBias):
+            self.buckets = nn.Parameter(torch.empty(shapes["buckets"].shape))
         self.q_norm = self.norm(node.heads, place)
-        self.k_norm = self.norm(node.kv_heads, place)
+        self.k_norm = None if self.lender else self.norm(node.kv_heads, place)
+        self.v_norm = None
+        if isinstance(node.keys, OwnKeys) and node.keys.value_norm is not None:
+            self.v_norm = made(node.keys.value_norm, place.wide(node.head_dim))
         self.shape = Heads(
             query=node.heads,
-            kept=node.kv_heads,
+            kept=0 if self.lender else node.kv_heads,
             width=node.head_dim,
             rotary=0 if self.rope is None else self.rope.width // 2,
             interleaved=self.rope is not None and self.rope.pairs == "interleaved",
             together=isinstance(node.head_norm, AllHeads),
         )
+        self.reads = replace(self.shape, kept=node.kv_heads) if self.lender else self.shape
 
     def norm(self, heads: int, place: Place) -> nn.Module | None:
         """The norm of each of so many heads, or of all of them, where the node has one."""
@@ -50,43 +77,72 @@ class Attention(nn.Module):
         together = isinstance(node.head_norm, AllHeads)
         width = node.head_dim * heads if together else node.head_dim
         own = node.head_norm.norm if isinstance(node.head_norm, AllHeads) else node.head_norm
-        return made(own, Place(dim=width, path=place.path, plan=place.plan))
+        return made(own, place.wide(width))
 
     @property
     def heads(self) -> Heads:
         """How rows fall into heads, with the norms as they are now."""
-        if self.q_norm is not None and self.k_norm is not None:
-            first, second = self.q_norm.call, self.k_norm.call
-            if self.shape.query_norm is not first or self.shape.key_norm is not second:
-                self.shape.query_norm, self.shape.key_norm = first, second
-                self.shape.prepared = None
+        first, second = (None if n is None else n.call for n in (self.q_norm, self.k_norm))
+        if self.shape.query_norm is not first or self.shape.key_norm is not second:
+            self.shape.query_norm, self.shape.key_norm = first, second
+            self.shape.prepared = None
         return self.shape
 
     def products(self) -> dict[str, Products]:
         """Its products by the names of their weights."""
-        return {"q, k, v": self.into, "o": self.out}
+        *into, out = self.matrices
+        return {", ".join(into): self.into, out: self.out}
 
     def forward(self, rows: Rows, step: Step) -> Tensor:
         """[T, M] -> [T, M], added onto what the rows say."""
-        append = self.append(self.into(rows.alone()), step)
+        made_TO, gate_TO = self.into(rows.alone()), None
+        if self.node.gated:
+            width = self.node.heads * self.node.head_dim
+            made_TO, gate_TO = made_TO[:, :-width], made_TO[:, -width:]
+        append = self.append(self.with_values(made_TO), step)
         q_THD, k_KND, v_KND = dispatch.append(append, exact=self.exact)
+        if self.lends:
+            step.lent[self.path] = k_KND, v_KND
         call = self.call(q_THD, k_KND, v_KND, step, append)
         if step.capture is not None and step.capture.wants("attention"):
             shown(call, step, self.path)
-        mixed_THD = dispatch.attention(call, exact=self.exact)
-        return self.out(Rows(mixed_THD.flatten(1), None, rows.dtype, rows.rounds, rows.onto))
+        mixed_TO = dispatch.attention(call, exact=self.exact).flatten(1)
+        if gate_TO is not None:
+            mixed_TO = mixed_TO * gate_TO.sigmoid()
+        return self.out(Rows(mixed_TO, None, rows.dtype, rows.rounds, rows.onto))
+
+    def with_values(self, made_TO: Tensor) -> Tensor:
+        """Queries, keys and values, of which the last are made of the keys, or normed."""
+        keys, kept = self.node.keys, self.node.kv_heads * self.node.head_dim
+        if not isinstance(keys, OwnKeys) or not (keys.joined or self.v_norm):
+            return made_TO
+        v_TO = made_TO[:, -kept:]
+        if self.v_norm is not None:
+            v_TO = self.v_norm(v_TO.unflatten(-1, (self.node.kv_heads, -1))).flatten(1)
+        return torch.cat([made_TO if keys.joined else made_TO[:, :-kept], v_TO], dim=-1)
 
     def append(self, qkv_TO: Tensor, step: Step) -> AppendCall:
         """What is done to queries, keys and values before they attend."""
+        rotation = None if self.rope is None else step.rotations[self.rope]
+        path, lender = self.path, self.lender
         return AppendCall(
             qkv_TO=qkv_TO,
             heads=self.heads,
-            rotation=None if self.rope is None else step.rotations[self.rope],
-            room=step.room(self.path),
+            rotation=rotation,
+            room=step.room(lender or path),
             spans=step.spans,
-            remember=lambda k_TKD, v_TKD: step.remember(self.path, k=k_TKD, v=v_TKD),
-            seen=lambda: step.seen(self.path, "k", "v"),
+            remember=lambda k_TKD, v_TKD: step.remember(path, k=k_TKD, v=v_TKD),
+            seen=lambda: step.seen(path, "k", "v") if lender is None else step.lent[lender],
         )
+
+    def bias(self, step: Step) -> Tensor | None:
+        """What is added to scores by distance, [H, P]: the layer's own, or the last one's."""
+        position = self.node.position
+        if isinstance(position, RelativeBias):
+            step.biases[SharedBias()] = biases(position, self.buckets)
+        elif not isinstance(position, SharedBias):
+            return None
+        return step.biases[SharedBias()]
 
     def call(
         self,
@@ -106,8 +162,10 @@ class Attention(nn.Module):
             band=self.band,
             softcap=self.node.softcap,
             slopes_H=None if self.slopes is None else q_THD.new_tensor(self.slopes),
+            bias_HP=self.bias(step),
             ends=step.ends,
-            heads=append.heads,
+            sinks_H=self.sinks,
+            heads=self.reads,
             room=append.room,
             spans=step.spans,
         )

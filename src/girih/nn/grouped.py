@@ -158,7 +158,8 @@ class GroupedAttention(nn.Module):
         if rope is None:
             return k_KND
         places = torch.arange(entries.start + 1, entries.stop + 1, device=k_KND.device) * every - 1
-        cos_NR, sin_NR = rotation(rope, places.clamp(max=step.ends[index] - 1))
+        places = places.clamp(max=step.ends[index] - 1)
+        cos_NR, sin_NR = rotation(rope, places, [len(entries)], [step.horizons[index]])
         if back:
             # A rotation may stretch too, by the root of this.
             stretch_NR = cos_NR.square() + sin_NR.square()

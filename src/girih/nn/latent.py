@@ -1,10 +1,11 @@
-"""Latent attention, absorbed: queries meet the latent itself, so nothing remembered is expanded.
+"""Latent attention: few queries meet the latent itself; for many, keys are made of it for a while.
 
 T tokens, N keys, H heads, P plain and R rotated width of a query, L rank of keys and values, V
 width of a value, M model.
 """
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -18,6 +19,9 @@ from girih.nn.weight import Products, weights
 from girih.spec import LatentAttention as LatentNode
 from girih.state.block import PlainRoom
 from girih.state.step import Step
+
+EXPANDED = 1 << 25
+"""Numbers of expanded keys and values at a time, where many queries make expanding worth it."""
 
 
 @builds(LatentNode)
@@ -35,16 +39,11 @@ class LatentAttention(nn.Module):
         self.up = None
         if node.q_rank is not None:
             self.up = Products([matrices["q_up"]], exact=place.exact)
-            self.q_norm = made(node.norm, self.wide(node.q_rank, place))
-        self.kv_norm = made(node.norm, self.wide(node.kv_rank, place))
+            self.q_norm = made(node.norm, place.wide(node.q_rank))
+        self.kv_norm = made(node.norm, place.wide(node.kv_rank))
         self.k_up, self.v_up = matrices["k_up"], matrices["v_up"]
         self.out = Products([matrices["o"]], exact=place.exact)
         self.band = band(node.mask)
-
-    @staticmethod
-    def wide(width: int, place: Place) -> Place:
-        """The place of a norm over so many features."""
-        return Place(dim=width, path=place.path, plan=place.plan)
 
     def products(self) -> dict[str, Products]:
         """Its products by the names of their weights."""
@@ -70,21 +69,57 @@ class LatentAttention(nn.Module):
                 turn = reference.rotate_neighbours
             rotation = step.rotations[node.position]
             rotated_THR, key_T1R = turn(rotated_THR, *rotation), turn(key_T1R, *rotation)
-        # q (k_up c) = (k_up^T q) c: the queries are brought to the latent, not the latent to them.
-        query_THL = self.k_up.per_head(plain_THP, node.heads, transposed=True)
-        call = self.call(
-            torch.cat([query_THL, rotated_THR], dim=-1),
-            torch.cat([latent_TL[:, None], key_T1R], dim=-1),
-            step,
-        )
-        mixed_THL = dispatch.attention(call, exact=self.exact)
-        values_THV = self.v_up.per_head(mixed_THL, node.heads)
-        return self.out(Rows(values_THV.flatten(1), None, rows.dtype, rows.rounds, rows.onto))
+        new_T1D = torch.cat([latent_TL[:, None], key_T1R], dim=-1)
+        (keys,) = step.remember(self.path, latent=new_T1D)
+        own = partial(Rows, dtype=rows.dtype, rounds=rows.rounds)
+        if self.expands(step):
+            q_THD = torch.cat([plain_THP, rotated_THR], dim=-1)
+            values_THV = self.expanded(q_THD, keys, step)
+        else:
+            # q (k_up c) = (k_up^T q) c: the queries are brought to the latent, not the latent to
+            # them.
+            query_THL = self.k_up.per_head(own(plain_THP), node.heads, transposed=True)
+            call = self.call(torch.cat([query_THL, rotated_THR], dim=-1), keys, step)
+            mixed_THL = dispatch.attention(call, exact=self.exact)
+            values_THV = self.v_up.per_head(own(mixed_THL), node.heads)
+        return self.out(own(values_THV.flatten(1), onto=rows.onto))
 
-    def call(self, q_THD: Tensor, latent_T1D: Tensor, step: Step) -> AttentionCall:
-        """Attention of these queries to all latents of their sequences, the new ones too."""
+    def expands(self, step: Step) -> bool:
+        """Whether keys and values of all heads are made of the latents: where queries are many."""
+        if self.exact or (step.capture is not None and step.capture.wants("attention")):
+            return False
         node = self.node
-        (keys,) = step.remember(self.path, latent=latent_T1D)
+        absorbed = 2 * node.kv_rank + node.rope_dim
+        plain = node.plain_dim + node.rope_dim + node.value_dim
+        saved = min(step.counts) * (absorbed - plain)
+        return saved > node.kv_rank * (node.plain_dim + node.value_dim)
+
+    def expanded(self, q_THD: Tensor, keys: Sequence[Tensor], step: Step) -> Tensor:
+        """The values [T, H, V] mixed by keys that are made of latents, a few heads at a time."""
+        node = self.node
+        width = node.plain_dim + node.rope_dim + node.value_dim
+        size = max(1, EXPANDED // (width * sum(k_1ND.shape[1] for k_1ND in keys)))
+        out: list[Tensor] = []
+        for first in range(0, node.heads, size):
+            part = slice(first, min(first + size, node.heads))
+            dtype = keys[0].dtype
+            up_HPL = self.k_up.parts(node.heads, part, dtype)
+            down_HVL = self.v_up.parts(node.heads, part, dtype)
+            made: list[tuple[Tensor, Tensor]] = []
+            for k_1ND in keys:
+                latent_1NL, turned_1NR = k_1ND.split([node.kv_rank, node.rope_dim], dim=-1)
+                plain_HNP = latent_1NL @ up_HPL.transpose(1, 2)
+                shared_HNR = turned_1NR.expand(plain_HNP.shape[0], -1, -1)
+                key_HND = torch.cat([plain_HNP, shared_HNR], dim=-1)
+                made.append((key_HND, latent_1NL @ down_HVL.transpose(1, 2)))
+            call = self.call(q_THD[:, part], [one for one, _ in made], step)
+            call.v_KND, call.room = [one for _, one in made], None
+            out.append(dispatch.attention(call, exact=self.exact))
+        return torch.cat(out, dim=1)
+
+    def call(self, q_THD: Tensor, keys: Sequence[Tensor], step: Step) -> AttentionCall:
+        """Attention of these queries to all keys, whose first features are the latents."""
+        node = self.node
         width = node.plain_dim + node.rope_dim
         made = AttentionCall(
             q_THD=q_THD,

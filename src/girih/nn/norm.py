@@ -15,6 +15,7 @@ from girih.spec import RMSNorm as RMSNormNode
 class Normalisation(nn.Module):
     """An RMS norm or a layer norm: `kernels.reference.normed` of what its node says."""
 
+    weight: nn.Parameter | None
     bias: nn.Parameter | None
 
     def __init__(self, node: RMSNormNode | LayerNormNode, place: Place) -> None:
@@ -23,8 +24,9 @@ class Normalisation(nn.Module):
         self.eps = node.eps
         self.kind = "layer" if isinstance(node, LayerNormNode) else "rms"
         self.offset = isinstance(node, RMSNormNode) and node.offset
-        self.weight = nn.Parameter(torch.empty(shapes["weight"].shape))
-        self.bias = nn.Parameter(torch.empty(shapes["bias"].shape)) if "bias" in shapes else None
+        for name in ("weight", "bias"):
+            held = nn.Parameter(torch.empty(shapes[name].shape)) if name in shapes else None
+            setattr(self, name, held)
         self.made: Norm | None = None
 
     @property

@@ -1,7 +1,7 @@
 """Which module computes which node."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 import torch
@@ -18,6 +18,8 @@ class Place:
     dim: int
     path: str
     plan: Plan
+    lenders: Mapping[str, str] = field(default_factory=dict)
+    """The path of each branch that reads another's keys, and of the branch that keeps them."""
 
     @property
     def exact(self) -> bool:
@@ -36,7 +38,11 @@ class Place:
 
     def inside(self, name: str) -> "Place":
         """The place of a part."""
-        return Place(dim=self.dim, path=f"{self.path}.{name}", plan=self.plan)
+        return replace(self, path=f"{self.path}.{name}")
+
+    def wide(self, width: int) -> "Place":
+        """The same place of what is so many features wide."""
+        return replace(self, dim=width)
 
 
 Builder = Callable[..., nn.Module]

@@ -1,12 +1,22 @@
 """Rotary encodings: the frequencies that a Rope node means. R pairs of features, T tokens."""
 
 import math
+from collections.abc import Sequence
 from functools import lru_cache
 
 import torch
 from torch import Tensor
 
-from girih.spec import FrequencyFactors, LinearScaling, Llama3Scaling, Rope, YarnScaling
+from girih.spec import (
+    DynamicScaling,
+    FrequencyFactors,
+    LinearScaling,
+    Llama3Scaling,
+    LongScaling,
+    ProportionalScaling,
+    Rope,
+    YarnScaling,
+)
 
 
 def frequencies(rope: Rope) -> Tensor:
@@ -22,6 +32,9 @@ def frequencies(rope: Rope) -> Tensor:
         return llama3(plain_R, scaling)
     if isinstance(scaling, YarnScaling):
         return yarn(plain_R, scaling, rope)
+    if isinstance(scaling, ProportionalScaling):
+        turning_R = torch.arange(len(plain_R)) < scaling.pairs
+        return torch.where(turning_R, plain_R, 0.0) / scaling.factor
     return plain_R
 
 
@@ -56,10 +69,35 @@ def kept_frequencies(rope: Rope, device: torch.device) -> Tensor:
     return frequencies(rope).to(device)
 
 
-def rotation(rope: Rope, positions_T: Tensor) -> tuple[Tensor, Tensor]:
-    """Cosines and sines [T, R] of the angles at these positions, float32."""
-    angles_TR = positions_T[:, None].float() * kept_frequencies(rope, positions_T.device)
-    if isinstance(rope.scaling, YarnScaling) and rope.scaling.temperature != 1.0:
-        factor = rope.scaling.temperature
-        return angles_TR.cos() * factor, angles_TR.sin() * factor
-    return angles_TR.cos(), angles_TR.sin()
+def rotation(
+    rope: Rope, positions_T: Tensor, counts: Sequence[int], horizons: Sequence[int]
+) -> tuple[Tensor, Tensor]:
+    """Cosines and sines [T, R] of the angles at these positions, float32.
+
+    They are of sequences one after the other, so many tokens of each, which will come to
+    `horizons` tokens.
+    """
+    if isinstance(rope.scaling, (DynamicScaling, LongScaling)):
+        parts = zip(positions_T.split(list(counts)), horizons, strict=True)
+        angles_TR = torch.cat([angles(rope.at(horizon), part) for part, horizon in parts])
+    else:
+        angles_TR = angles(rope, positions_T)
+    factor = getattr(rope.scaling, "temperature", 1.0)
+    if factor == 1.0:
+        return angles_TR.cos(), angles_TR.sin()
+    return angles_TR.cos() * factor, angles_TR.sin() * factor
+
+
+def angles(rope: Rope, positions: Tensor) -> Tensor:
+    """The angles [T, R] of each pair at these positions: [T], or [T, A] where tokens have axes.
+
+    Raises ValueError where the axes are not those of the encoding.
+    """
+    frequencies_R = kept_frequencies(rope, positions.device)
+    if positions.dim() == 1:
+        return positions[:, None].float() * frequencies_R
+    axes = 1 if rope.sections is None else len(rope.sections.pairs)
+    if positions.shape[1] != axes:
+        raise ValueError(f"positions of {positions.shape[1]} axes, rotary sections of {axes}")
+    turns = [0] * len(frequencies_R) if rope.sections is None else list(rope.sections.axes())
+    return positions.float()[:, turns] * frequencies_R

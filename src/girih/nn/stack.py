@@ -1,12 +1,13 @@
 """Layers of branches with an input and a head. T tokens, M model, R wanted rows, V vocabulary."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
 from girih.kernels.calls import Rows
+from girih.nn.positions import sinusoids
 from girih.nn.registry import Place, builds, made
 from girih.nn.rotary import rotation
 from girih.nn.weight import Products, weights
@@ -14,7 +15,7 @@ from girih.spec import Branch as BranchNode
 from girih.spec import Layer as LayerNode
 from girih.spec import Model as ModelNode
 from girih.spec import Parallel as ParallelNode
-from girih.spec import Rope
+from girih.spec import Rope, Sinusoid
 from girih.spec import Stack as StackNode
 from girih.state.step import Step
 
@@ -85,6 +86,8 @@ class Layer(nn.Module):
     def __init__(self, node: LayerNode, place: Place) -> None:
         super().__init__()
         self.path = place.path
+        shape = node.tensors(place.dim)["scale"].shape if node.scaled else None
+        self.scale = None if shape is None else nn.Parameter(torch.empty(shape))
         for branch in node.branches:
             self.add_module(branch.name, made(branch, place.inside(branch.name)))
 
@@ -92,6 +95,8 @@ class Layer(nn.Module):
         """[T, M] -> [T, M]."""
         for branch in self.children():
             x_TM = branch(x_TM, step)
+        if self.scale is not None:
+            x_TM = x_TM * self.scale.to(x_TM.dtype)
         if step.capture is not None and step.capture.wants("hidden"):
             step.capture.put(self.path, x_TM)
         return x_TM
@@ -118,23 +123,44 @@ class Stack(nn.Module):
         found = [getattr(mixer, "position", None) for mixer in mixers]
         self.ropes = list(dict.fromkeys(one for one in found if isinstance(one, Rope)))
         self.embed_norm = made(node.input.norm, place) if node.input.norm else None
+        given = node.input.of_layers
+        self.of_layers = made(given, place.inside("of_layers")) if given else None
+        self.readers = list(node.readers())
 
     def forward(self, step: Step) -> Tensor:
         """Logits [R, V] in float32, or the normed hidden states [R, M] without a head."""
-        step = replace(step, rotations=self.rotations(step.positions))
-        return self.through(self.start(step), step)
+        x_TM = self.start(step)
+        return self.through(x_TM, self.filled(step, x_TM))
 
-    def rotations(self, positions_T: Tensor) -> dict[Rope, tuple[Tensor, Tensor]]:
+    def filled(self, step: Step, x_TM: Tensor) -> Step:
+        """The step with what its layers read besides the stream."""
+        turned = self.rotations(step.positions, step.counts, step.horizons)
+        return replace(step, rotations=turned, inputs=self.inputs(step, x_TM))
+
+    def inputs(self, step: Step, x_TM: Tensor) -> dict[str, Tensor]:
+        """The input of each layer that has one of its own, [T, W], by the path of its reader."""
+        if self.of_layers is None:
+            return {}
+        return dict(zip(self.readers, self.of_layers(step.tokens, x_TM).unbind(1), strict=True))
+
+    def rotations(
+        self, positions_T: Tensor, counts: Sequence[int], horizons: Sequence[int]
+    ) -> dict[Rope, tuple[Tensor, Tensor]]:
         """Cosines and sines of each rotary encoding at these positions."""
-        return {rope: rotation(rope, positions_T) for rope in self.ropes}
+        return {rope: rotation(rope, positions_T, counts, horizons) for rope in self.ropes}
 
     def start(self, step: Step) -> Tensor:
         """The embedded tokens [T, M]."""
         x_TM = self.embed.rows(step.tokens, RESIDUAL)
         if self.node.input.scale is not None:
             x_TM = x_TM * self.node.input.scale
+        place = self.node.input.position
+        if place is not None and step.positions.dim() > 1:
+            raise ValueError(f"positions of several axes, {place.what} of one")
         if self.position is not None:
             x_TM = x_TM + self.position.rows(step.positions, RESIDUAL)
+        elif isinstance(place, Sinusoid):
+            x_TM = x_TM + sinusoids(place, step.positions, self.node.dim)
         return x_TM if self.embed_norm is None else self.embed_norm(x_TM)
 
     def through(self, x_TM: Tensor, step: Step) -> Tensor:
@@ -172,7 +198,7 @@ class Model(nn.Module):
         super().__init__()
         self.spec, self.plan = node, place.plan
         for stack in node.stacks:
-            inside = Place(dim=stack.dim, path=stack.name, plan=place.plan)
+            inside = Place(dim=stack.dim, path=stack.name, plan=place.plan, lenders=stack.lenders())
             self.add_module(stack.name, made(stack, inside))
 
     def forward(self, step: Step) -> Tensor:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from girih.kernels import dispatch
 from girih.kernels.calls import LinearCall, Matrices, Rows
 from girih.kernels.packed import Packed
+from girih.kernels.pytorch import rounded
 from girih.spec import Tensor as Shape
 
 
@@ -47,16 +48,28 @@ class Weight(nn.Module):
             return nn.functional.embedding(index_T, self.weight).to(dtype)
         return self.packed.rows(index_T).unpack(dtype)
 
-    def per_head(self, x_THI: Tensor, heads: int, *, transposed: bool = False) -> Tensor:
-        """The rows of each head times the transpose of its own part of the matrix: [T, H, out / H].
+    def per_head(self, rows: Rows, heads: int, *, transposed: bool = False) -> Tensor:
+        """The rows [T, H, I] of each head times the transpose of its part of the matrix [O, I].
 
-        Transposed, [T, H, out / H] times that part: [T, H, in].
+        Returns [T, H, O]. Transposed, they are [T, H, O] and are multiplied with that part:
+        [T, H, I].
         """
-        whole = self.weight if self.packed is None else self.packed.unpack()
-        parts_HOI = whole.unflatten(0, (heads, -1)).to(x_THI.dtype)
-        x_HTI = x_THI.transpose(0, 1)
+        dtype = rows.dtype
+        if self.packed is None and rounded(rows, self.weight):
+            dtype = self.weight.dtype
+        parts_HOI = self.parts(heads, slice(None), dtype)
+        x_HTI = rows.x_TI.transpose(0, 1).to(dtype)
         out = torch.matmul(x_HTI, parts_HOI if transposed else parts_HOI.transpose(1, 2))
-        return out.transpose(0, 1)
+        return out.transpose(0, 1).to(rows.dtype)
+
+    def parts(self, heads: int, chosen: slice, dtype: torch.dtype) -> Tensor:
+        """The parts [chosen heads, O, I] of a matrix whose rows fall into so many heads."""
+        size = self.matrix.shape[0] // heads
+        first, last, _ = chosen.indices(heads)
+        rows = slice(first * size, last * size)
+        if self.packed is None:
+            return self.weight[rows].to(dtype).unflatten(0, (-1, size))
+        return self.packed.rows(rows).unpack(dtype).unflatten(0, (-1, size))
 
 
 class Products:

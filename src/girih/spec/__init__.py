@@ -3,31 +3,47 @@
 from girih.spec.base import Flops, Node, Slot, Tensor, Work
 from girih.spec.codec import from_json, to_json
 from girih.spec.cost import Cost, cost
+from girih.spec.cross import CrossAttention
 from girih.spec.draw import draw
 from girih.spec.errors import SpecError
 from girih.spec.formats import FORMATS, Format, format_of
 from girih.spec.graph import graph
 from girih.spec.grouped import GroupedAttention
+from girih.spec.inputs import LayerInput, LayerInputs
+from girih.spec.keys import OwnKeys, SharedKeys
 from girih.spec.latent import LatentAttention
+from girih.spec.layers import Branch, Layer, Mixer, Parallel
 from girih.spec.masks import Causal, Chunked, Full, Mask, Sliding
 from girih.spec.mixers import MLP, Attention
-from girih.spec.model import Branch, Head, Layer, Mixer, Model, Parallel, Stack, Tokens
+from girih.spec.model import Head, Model, Stack, Tokens
 from girih.spec.norms import AllHeads, LayerNorm, Norm, RMSNorm
 from girih.spec.positions import (
     Alibi,
-    FrequencyFactors,
     Learned,
+    RelativeBias,
+    Rope,
+    Sections,
+    SharedBias,
+    Sinusoid,
+)
+from girih.spec.scalings import (
+    DynamicScaling,
+    FrequencyFactors,
     LinearScaling,
     Llama3Scaling,
-    Rope,
+    LongScaling,
+    ProportionalScaling,
+    Scaling,
     YarnScaling,
 )
 
 __all__ = [
     "FORMATS", "MLP", "Alibi", "AllHeads", "Attention", "Branch", "Causal", "Chunked", "Cost",
-    "Flops", "Format", "FrequencyFactors", "Full", "GroupedAttention", "Head",
-    "LatentAttention", "Layer", "LayerNorm", "Learned", "LinearScaling", "Llama3Scaling", "Mask",
-    "Mixer", "Model", "Node", "Norm", "Parallel", "RMSNorm", "Rope", "Sliding",
-    "Slot", "SpecError", "Stack", "Tensor", "Tokens", "Work", "YarnScaling", "cost", "draw",
-    "format_of", "from_json", "graph", "to_json",
+    "CrossAttention", "DynamicScaling", "Flops", "Format", "FrequencyFactors", "Full",
+    "GroupedAttention", "Head", "LatentAttention", "Layer", "LayerInput", "LayerInputs",
+    "LayerNorm", "Learned", "LinearScaling", "Llama3Scaling", "LongScaling", "Mask", "Mixer",
+    "Model", "Node", "Norm", "OwnKeys", "Parallel", "ProportionalScaling", "RMSNorm",
+    "RelativeBias", "Rope", "Scaling", "Sections", "SharedBias", "SharedKeys", "Sinusoid",
+    "Sliding", "Slot", "SpecError", "Stack", "Tensor", "Tokens", "Work", "YarnScaling", "cost",
+    "draw", "format_of", "from_json", "graph", "to_json",
 ]  # fmt: skip

@@ -46,6 +46,8 @@ def boxes(stack: dict[str, Any]) -> list[Row]:
     for table in stack["input"]:
         shape = " x ".join(f"{number:,}" for number in table["shape"])
         rows.append(Row("├─ ", "│  ", table["name"], shape, table["parameters"]))
+    if stack["position"] and all(table["name"] != "position" for table in stack["input"]):
+        rows.append(Row("├─ ", "│  ", "position", stack["position"]))
     for run in stack["layers"]:
         ends = last == "layers" and run is stack["layers"][-1]
         rows += layer_rows(run, ends)
@@ -65,7 +67,8 @@ def layer_rows(run: dict[str, Any], ends: bool) -> list[Row]:
     count = run["last"] - run["first"] + 1
     name = f"layers {run['first']}-{run['last']}" if count > 1 else f"layer {run['first']}"
     below = "   " if ends else "│  "
-    text = f"{count} equal layers" if count > 1 else ""
+    facts = ([f"{count} equal layers"] if count > 1 else []) + (["scaled"] if run["scaled"] else [])
+    text = ", ".join(facts)
     rows = [Row("└─ " if ends else "├─ ", below, name, text, run["parameters"] * count)]
     for branch in run["branches"]:
         chain = " > ".join(branch[key] for key in ("pre", "mixer", "post") if branch[key])

@@ -4,13 +4,18 @@ from collections.abc import Mapping
 from typing import Any
 
 from girih.spec.base import Node, Tensor
+from girih.spec.cross import CrossAttention
 from girih.spec.grouped import GroupedAttention
+from girih.spec.inputs import LayerInput
+from girih.spec.keys import OwnKeys, SharedKeys
 from girih.spec.latent import LatentAttention
+from girih.spec.layers import Branch, Layer, Parallel
 from girih.spec.masks import Chunked, Mask, Sliding
 from girih.spec.mixers import MLP, Attention
-from girih.spec.model import Branch, Layer, Model, Parallel, Stack
+from girih.spec.model import Model, Stack
 from girih.spec.norms import AllHeads
-from girih.spec.positions import Rope
+from girih.spec.positions import RelativeBias, Rope, Sinusoid
+from girih.spec.scalings import ProportionalScaling
 
 
 def graph(spec: Model) -> dict[str, Any]:
@@ -35,6 +40,7 @@ def stack_graph(stack: Stack) -> dict[str, Any]:
             {"name": name.removesuffix(".weight"), "shape": list(t.shape), "parameters": t.numel}
             for name, t in tables.items()
         ],
+        "position": words(stack.input.position) if stack.input.position else None,
         "layers": [layer_graph(stack, *span) for span in spans(stack.layers)],
         "norm": words(stack.norm) if stack.norm else None,
         "norm_parameters": sum(t.numel for t in norm.values()),
@@ -50,6 +56,7 @@ def layer_graph(stack: Stack, first: int, last: int) -> dict[str, Any]:
     return {
         "first": first,
         "last": last,
+        "scaled": layer.scaled,
         "parameters": sum(t.numel for t in layer.tensors(stack.dim).values()),
         "branches": [one for branch in layer.branches for one in branch_graphs(branch, stack.dim)],
     }
@@ -113,11 +120,23 @@ def words(value: Node) -> str:
         parts += [f"latent {value.kv_rank:,} + {value.rope_dim}", mask_words(value.mask)]
         parts += [] if value.position is None else [rope_words(value.position)]
         return "MLA: " + ", ".join(parts)
+    if isinstance(value, CrossAttention):
+        parts = [f"{value.heads} heads x {value.head_dim}", f"source of width {value.source:,}"]
+        return "cross attention: " + ", ".join(parts + (["q/k norm"] if value.head_norm else []))
     if isinstance(value, MLP):
         form = "gated MLP" if value.gated else "MLP"
         return f"{form}: {value.activation}, hidden {value.hidden:,}" + (
             ", biased" if value.biased else ""
         )
+    if isinstance(value, Rope):
+        return rope_words(value)
+    if isinstance(value, RelativeBias):
+        sides = "both sides" if value.two_sided else "one side"
+        return f"{value.what} of {value.buckets} buckets up to {value.distance:,}, {sides}"
+    if isinstance(value, Sinusoid):
+        return f"{value.what}, {'in halves' if value.pairs == 'half' else value.pairs}"
+    if isinstance(value, LayerInput):
+        return f"layer input: {value.activation}, width {value.width:,}"
     return value.what
 
 
@@ -131,15 +150,26 @@ def attention_words(value: Attention, seen: str) -> str:
     parts.append(seen)
     if value.position is not None:
         place = value.position
-        parts.append(rope_words(place) if isinstance(place, Rope) else place.what)
+        parts.append(words(place))
     if value.head_norm is not None:
         together = isinstance(value.head_norm, AllHeads)
         parts.append("q/k norm of all heads" if together else "q/k norm")
     if value.softcap is not None:
         parts.append(f"softcap {value.softcap:g}")
+    parts += ["sinks"] if value.sinks else []
+    parts += ["gated"] if value.gated else []
+    parts += keys_words(value.keys)
     if value.biases:
         parts.append("bias " + "/".join(value.biases))
     return f"{kind}: " + ", ".join(parts)
+
+
+def keys_words(keys: OwnKeys | SharedKeys) -> list[str]:
+    """What is unusual about keys and values, in a few words."""
+    if isinstance(keys, SharedKeys):
+        return ["keys of the last layer of its kind"]
+    joined = ["v = k"] if keys.joined else []
+    return joined + ([] if keys.value_norm is None else ["v norm"])
 
 
 def mask_words(mask: Mask) -> str:
@@ -154,7 +184,12 @@ def mask_words(mask: Mask) -> str:
 
 def rope_words(value: Rope) -> str:
     """A rotary encoding in a few words."""
-    factor = getattr(value.scaling, "factor", None)
-    times = "" if factor is None else f" x {factor:g}"
-    scaling = f" with {value.scaling.what}{times}" if value.scaling else ""
-    return f"{value.what} {value.theta:,.10g}{scaling}"
+    scaling, factor = value.scaling, getattr(value.scaling, "factor", 1.0)
+    words = f" with {scaling.what}" if scaling else ""
+    words += f" x {factor:g}" if factor != 1 else ""
+    if isinstance(scaling, ProportionalScaling):
+        words += f" of {scaling.pairs} in {value.width // 2} pairs"
+    if value.sections is not None:
+        pairs = " + ".join(map(str, value.sections.pairs))
+        words += f" in {value.sections.order} sections of {pairs} pairs"
+    return f"{value.what} {value.theta:,.10g}{words}"

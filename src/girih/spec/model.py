@@ -1,114 +1,21 @@
-"""Model > Stack > Layer > Branch: how mixers are put together."""
+"""Model > Stack > Layer: how layers are put together."""
 
-import re
-from collections import Counter
 from collections.abc import Iterator
 from typing import ClassVar
 
 from girih.spec.base import Flops, Node, Slot, Tensor, Work, node, positive, prefixed, require
-from girih.spec.grouped import GroupedAttention
-from girih.spec.latent import LatentAttention
-from girih.spec.mixers import MLP, Attention
+from girih.spec.inputs import LayerInput, LayerInputs
+from girih.spec.keys import OwnKeys, SharedKeys
+from girih.spec.layers import Branch, Layer, named
+from girih.spec.mixers import Attention
 from girih.spec.norms import LayerNorm, RMSNorm
-from girih.spec.positions import Learned
-
-Mixer = Attention | GroupedAttention | LatentAttention | MLP
+from girih.spec.positions import Learned, Rope, Sinusoid
+from girih.spec.sharing import check_shared
 
 MAX_LAYERS = 10_000
 """More layers than any model has; keeps a hostile spec from filling the memory."""
 MAX_BRANCHES = 3 * MAX_LAYERS
 """The same of all layers together."""
-
-
-@node
-class Branch(Node):
-    """x + post(mixer(pre(x))), named as its tensors are."""
-
-    what: ClassVar[str] = "branch"
-
-    name: str
-    mixer: "Attention | GroupedAttention | LatentAttention | MLP | Parallel"
-    pre: RMSNorm | LayerNorm | None = None
-    post: RMSNorm | LayerNorm | None = None
-
-    def check(self) -> None:
-        named(self.name)
-
-    def tensors(self, dim: int) -> dict[str, Tensor]:
-        """The weights of the norms and the mixer, by local name."""
-        out = prefixed("pre", self.pre.tensors(dim)) if self.pre else {}
-        out |= self.mixer.tensors(dim)
-        return out | (prefixed("post", self.post.tensors(dim)) if self.post else {})
-
-    def leaves(self, path: str) -> "Iterator[tuple[str, Branch]]":
-        """The branches whose mixer is no group of others, by their paths."""
-        if isinstance(self.mixer, Parallel):
-            for part in self.mixer.parts:
-                yield from part.leaves(f"{path}.{part.name}")
-        else:
-            yield path, self
-
-    def state(self) -> tuple[Slot, ...]:
-        """What the mixer itself remembers."""
-        return () if isinstance(self.mixer, Parallel) else self.mixer.state()
-
-    def flops(self, dim: int, work: Work) -> Flops:
-        """The matrix products of the mixer."""
-        return self.mixer.flops(dim, work)
-
-
-@node
-class Parallel(Node):
-    """Mixers that read the same input and add to the same stream: the sum of them.
-
-    A part without a norm of its own gets what the branch around it has normed (GPT-J); one with a
-    norm gets the stream through that (GPT-NeoX).
-    """
-
-    what: ClassVar[str] = "parallel"
-
-    parts: tuple[Branch, ...]
-
-    def check(self) -> None:
-        require(len(self.parts) > 1, f"parts: {len(self.parts)} where two or more are wanted")
-        unique("parts", [part.name for part in self.parts])
-        nested = [part.name for part in self.parts if isinstance(part.mixer, Parallel)]
-        require(not nested, f"parts: {', '.join(nested)} is parallel again")
-
-    def tensors(self, dim: int) -> dict[str, Tensor]:
-        """The weights of the parts, by local name."""
-        out: dict[str, Tensor] = {}
-        for part in self.parts:
-            out |= prefixed(part.name, part.tensors(dim))
-        return out
-
-    def flops(self, dim: int, work: Work) -> Flops:
-        """The matrix products of the parts."""
-        return sum((part.flops(dim, work) for part in self.parts), Flops())
-
-
-@node
-class Layer(Node):
-    """A few branches, one after the other."""
-
-    what: ClassVar[str] = "layer"
-
-    branches: tuple[Branch, ...]
-
-    def check(self) -> None:
-        require(bool(self.branches), "branches is empty")
-        unique("branches", [branch.name for branch in self.branches])
-
-    def tensors(self, dim: int) -> dict[str, Tensor]:
-        """The weights of the branches, by local name."""
-        out: dict[str, Tensor] = {}
-        for branch in self.branches:
-            out |= prefixed(branch.name, branch.tensors(dim))
-        return out
-
-    def flops(self, dim: int, work: Work) -> Flops:
-        """The matrix products of the branches."""
-        return sum((branch.flops(dim, work) for branch in self.branches), Flops())
 
 
 @node
@@ -118,21 +25,27 @@ class Tokens(Node):
     what: ClassVar[str] = "tokens"
 
     vocab: int
-    position: Learned | None = None
+    position: Learned | Sinusoid | None = None
     scale: float | None = None
     """What the embedding is multiplied by (Gemma: the root of the width)."""
     norm: RMSNorm | LayerNorm | None = None
     """Of the embedding, before the first layer (BLOOM)."""
+    of_layers: LayerInputs | None = None
 
     def check(self) -> None:
         positive(vocab=self.vocab)
         positive(**({} if self.scale is None else {"scale": self.scale}))
+        if self.of_layers is not None:
+            few = self.of_layers.vocab
+            require(few >= self.vocab, f"of_layers: vocab {few} is below that of {self.vocab}")
 
     def tensors(self, dim: int) -> dict[str, Tensor]:
         """The tables of the input, by local name."""
         out = {"embed.weight": Tensor((self.vocab, dim), ("vocab", "model"))}
-        if self.position is not None:
+        if isinstance(self.position, Learned):
             out["position.weight"] = Tensor((self.position.length, dim), ("positions", "model"))
+        if self.of_layers is not None:
+            out |= prefixed("of_layers", self.of_layers.tensors(dim))
         return out | (prefixed("embed_norm", self.norm.tensors(dim)) if self.norm else {})
 
 
@@ -178,11 +91,42 @@ class Stack(Node):
         parts = sum(len(layer.branches) for layer in self.layers)
         require(parts <= MAX_BRANCHES, f"layers: {parts} branches are more than {MAX_BRANCHES}")
         table = self.input.position
-        if table is not None:
+        if isinstance(table, Learned):
             require(
                 self.context is not None and self.context <= table.length,
                 f"context {self.context} is more than the {table.length} learned positions",
             )
+        if isinstance(table, Sinusoid):
+            table.fits(self.dim)
+        check_shared(self.leaves(), self.name)
+        self.lenders()
+        given, read = self.input.of_layers, self.readers()
+        count = 0 if given is None else given.layers
+        require(
+            len(read) == count, f"layers: {len(read)} read an input of their own, {count} have one"
+        )
+        for path, mixer in read.items():
+            fits = given is not None and mixer.width == given.width
+            require(fits, f"{path}: width {mixer.width} is not that of the inputs of layers")
+
+    def readers(self) -> dict[str, LayerInput]:
+        """What reads an input of its layer, by path, in the order of the inputs."""
+        mixers = ((path, branch.mixer) for path, branch in self.leaves())
+        return {path: mixer for path, mixer in mixers if isinstance(mixer, LayerInput)}
+
+    def lenders(self) -> dict[str, str]:
+        """The path of each branch that reads another's keys, and of the branch that keeps them."""
+        last: dict[object, str] = {}
+        out: dict[str, str] = {}
+        for path, branch in self.leaves():
+            mixer = branch.mixer
+            if isinstance(mixer, Attention) and isinstance(mixer.keys, OwnKeys):
+                last[mixer.kind] = path
+            elif isinstance(mixer, Attention) and isinstance(mixer.keys, SharedKeys):
+                where = path.removeprefix(f"{self.name}.")
+                require(mixer.kind in last, f"{where}: no layer before it keeps keys of its kind")
+                out[path] = last[mixer.kind]
+        return out
 
     def tensors(self) -> dict[str, Tensor]:
         """Every distinct tensor of this stack, by its name inside it."""
@@ -211,7 +155,8 @@ class Stack(Node):
         """The matrix products of one forward pass through this stack."""
         out = sum((layer.flops(self.dim, work) for layer in self.layers), Flops())
         head = 2 * self.dim * self.input.vocab * work.logits if self.head else 0
-        return out + Flops(head)
+        given = self.input.of_layers
+        return out + Flops(head) + (given.flops(self.dim, work) if given else Flops())
 
 
 @node
@@ -240,19 +185,17 @@ class Model(Node):
         """The matrix products of one forward pass."""
         return sum((stack.flops(work) for stack in self.stacks), Flops())
 
+    def rotations(self, horizon: int) -> tuple[Rope, ...]:
+        """How a sequence that will come to so many tokens is rotated.
+
+        Keys may be used again where it is the same for both.
+        """
+        branches = (branch for stack in self.stacks for _, branch in stack.leaves())
+        found = (getattr(branch.mixer, "position", None) for branch in branches)
+        ropes = dict.fromkeys(one for one in found if isinstance(one, Rope))
+        return tuple(rope.at(horizon) for rope in ropes)
+
     @property
     def context(self) -> int | None:
         """The most tokens of one sequence that every stack is made for, if any says so."""
         return min((stack.context for stack in self.stacks if stack.context), default=None)
-
-
-def unique(where: str, names: list[str]) -> None:
-    """Raise SpecError where a name is used twice."""
-    twice = next((name for name, count in Counter(names).items() if count > 1), None)
-    require(twice is None, f"{where}: the name {twice} is used twice")
-
-
-def named(name: str) -> None:
-    """Raise SpecError unless a name can be part of a canonical tensor name."""
-    fits = re.fullmatch(r"[a-z][a-z0-9_]{0,63}", name) is not None
-    require(fits, f"name: {name[:60]!r} is not a lower-case word")

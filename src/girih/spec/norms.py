@@ -2,7 +2,7 @@
 
 from typing import ClassVar
 
-from girih.spec.base import Node, Tensor, node, positive
+from girih.spec.base import Node, Tensor, node, positive, require
 
 
 @node
@@ -14,13 +14,16 @@ class RMSNorm(Node):
     eps: float
     offset: bool = False
     """Whether it multiplies by 1 + weight, so that weights of zero change nothing (Gemma)."""
+    weighted: bool = True
+    """Whether there are weights (not of Gemma 3n's and 4's values, nor in nanochat)."""
 
     def check(self) -> None:
         positive(eps=self.eps)
+        require(self.weighted or not self.offset, "offset: there are no weights to add one to")
 
     def tensors(self, dim: int) -> dict[str, Tensor]:
         """The weights for inputs of width `dim`."""
-        return {"weight": Tensor((dim,), ("model",))}
+        return {"weight": Tensor((dim,), ("model",))} if self.weighted else {}
 
 
 @node

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from girih.spec import Rope
+from girih.spec import Rope, SharedBias
 from girih.state.capture import Capture
 
 
@@ -44,6 +44,9 @@ class Storage(Protocol):
     def positions(self, sequence: int) -> int:
         """How many tokens a sequence has behind it."""
 
+    def horizon(self, sequence: int) -> int:
+        """The most tokens that a sequence will come to."""
+
     def room(self, path: str, step: "Step", names: tuple[str, str] = ("k", "v")) -> Room | None:
         """Where the keys and values of a layer lie, with room for this step; None if nowhere."""
 
@@ -65,19 +68,28 @@ class Step:
     tokens: Tensor
     """[T] token ids."""
     positions: Tensor
-    """[T] the place of each token in its sequence."""
+    """[T] the place of each token in its sequence, or [T, axes] several of them."""
     counts: tuple[int, ...]
     """New tokens of each sequence: the host's copy of the packing, for backends that loop."""
     sequences: tuple[int, ...]
     """The row of the state in which each sequence is kept."""
     spans: Tensor
     """[sequences, 3]: row of the state, tokens before this step, new tokens."""
+    horizons: tuple[int, ...]
+    """The most tokens that each sequence will come to: some rotary encodings depend on it."""
     rows: Tensor | None = None
     """[R] packed rows that want logits; None: all."""
     state: Storage | None = None
     """None: whole sequences, nothing written in place."""
     rotations: Mapping[Rope, tuple[Tensor, Tensor]] = field(default_factory=dict)
     """Cosines and sines [T, width / 2] of each rotary encoding, filled by the stack."""
+    biases: dict[SharedBias, Tensor] = field(default_factory=dict)
+    """What the last relative bias adds to scores, filled by its layer for those that share it."""
+    inputs: Mapping[str, Tensor] = field(default_factory=dict)
+    """[T, width] for each layer with an input of its own, by the path of its reader, likewise."""
+    lent: dict[str, Sequence[Sequence[Tensor]]] = field(default_factory=dict)
+    """Keys and values as a layer found them, that later layers read too: by its path, filled as
+    the step goes on; [heads, entries, width] of each sequence, the new ones too."""
     capture: Capture | None = None
     source: Source | None = None
     """What is given with this step; later ones attend to what was kept of it."""
@@ -134,6 +146,7 @@ def step_of(
     *,
     state: Storage | None = None,
     rows: Sequence[int] | None = None,
+    positions: Sequence[Tensor] | None = None,
     logits: str = "all",
     capture: Capture | None = None,
     source: Source | None = None,
@@ -141,22 +154,30 @@ def step_of(
 ) -> Step:
     """The step that feeds these tokens to these rows of a state (by default 0, 1, 2, ...).
 
-    `logits` says which tokens want them: "all", or the "last" of each sequence.
+    `logits` says which tokens want them: "all", or the "last" of each sequence. `positions` are
+    those of each sequence, [tokens] or [tokens, axes]; by default they are counted on from what the
+    state holds. Raises ValueError where they are not as many as the tokens.
     """
     counts = tuple(len(tokens) for tokens in sequences)
     assert all(counts), "a sequence of a step is empty"
     kept = tuple(rows if rows is not None else range(len(counts)))
     starts = [state.positions(row) if state else 0 for row in kept]
     triples = list(zip(kept, starts, counts, strict=True))
-    spans = [torch.arange(start, start + n) for start, n in zip(starts, counts, strict=True)]
+    if positions is None:
+        pairs = zip(starts, counts, strict=True)
+        positions = [torch.arange(start, start + n) for start, n in pairs]
+    elif [len(places) for places in positions] != list(counts):
+        given = ", ".join(str(len(places)) for places in positions)
+        raise ValueError(f"{given} positions for {', '.join(map(str, counts))} tokens")
     flat = [token for tokens in sequences for token in tokens]
     last = torch.tensor(counts).cumsum(0) - 1 if logits == "last" else None
     return Step(
         tokens=torch.tensor(flat, dtype=torch.long, device=device),
-        positions=torch.cat(spans).to(device),
+        positions=torch.cat(list(positions)).to(device),
         counts=counts,
         sequences=kept,
         spans=torch.tensor(triples, dtype=torch.long, device=device),
+        horizons=tuple(state.horizon(row) for row in kept) if state else counts,
         rows=last.to(device) if last is not None else None,
         state=state,
         capture=capture,

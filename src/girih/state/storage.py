@@ -64,6 +64,8 @@ class State:
         """Tokens of each sequence that windows have seen, those that were taken back too."""
         self.given = [0] * sequences
         """Entries of the source of each sequence."""
+        self.horizons: list[int | None] = [None] * sequences
+        """The most tokens that each sequence will come to, where that is said."""
         self.marks: list[list[Mark]] = [[] for _ in range(sequences)]
         self.tables: dict[Slot, Table] = {}
         """One for all slots that grow alike, by such a slot without name and shape."""
@@ -118,6 +120,15 @@ class State:
     def positions(self, sequence: int) -> int:
         """How many tokens a sequence has behind it."""
         return self.lengths[sequence]
+
+    def expect(self, sequence: int, tokens: int) -> None:
+        """Say how many tokens a sequence will come to at the most, for what depends on it."""
+        self.horizons[sequence] = tokens
+
+    def horizon(self, sequence: int) -> int:
+        """The most tokens that a sequence will come to: the capacity, where nobody says so."""
+        stated = self.horizons[sequence]
+        return self.capacity if stated is None else stated
 
     def begin(self, step: Step) -> None:
         """Give the rows of a step the pages that it writes; raises ValueError if it does not fit.
@@ -266,13 +277,14 @@ class State:
         self.evict(target)
         for kept in (self.lengths, self.written, self.given):
             kept[target] = kept[source]
+        self.horizons[target] = self.horizons[source]
         for table in self.tables.values():
             table.share(source, target)
 
     def evict(self, sequence: int) -> None:
         """Forget a sequence; its row, and the pages that no other has, are free for others."""
         self.lengths[sequence] = self.written[sequence] = self.given[sequence] = 0
-        self.marks[sequence] = []
+        self.marks[sequence], self.horizons[sequence] = [], None
         self.began = None
         for table in self.tables.values():
             table.drop(sequence)
@@ -284,6 +296,11 @@ class State:
         made = State(self.slots, codec=self.codec, dtype=self.dtype, device=self.device, **larger)
         made.lengths, made.written = list(self.lengths), list(self.written)
         made.given = list(self.given)
+        # A sequence that has begun keeps the horizon at which it did.
+        made.horizons = [
+            self.horizon(row) if length else self.horizons[row]
+            for row, length in enumerate(self.lengths)
+        ]
         made.marks = [list(marks) for marks in self.marks]
         for like, table in self.tables.items():
             made.tables[like].take(table)
