@@ -114,6 +114,7 @@ def test_refusals_are_told_in_words(monkeypatch):
         assert gpu.unreadable(one) == reason
     call.slopes_H = torch.ones(2, requires_grad=True)
     assert "does not learn" in gpu.unreadable(call)
+    assert gpu.unreadable(replace(call, bias_HP=torch.ones(2, 3))) == "it adds no bias to scores"
     monkeypatch.setattr(gpu, "find_spec", lambda name: None)
     absent = gpu.missing.__wrapped__(torch.device("cuda"))
     assert absent == "triton is not installed: pip install 'girih[gpu]'"

@@ -42,6 +42,8 @@ def missing(device: torch.device) -> str | None:
 def unreadable(call: AttentionCall | GroupedCall) -> str | None:
     """Why the numbers of a call cannot be read."""
     if isinstance(call, AttentionCall):
+        if call.bias_HP is not None:
+            return "it adds no bias to scores"
         if call.slopes_H is not None and call.slopes_H.requires_grad:
             return "it does not learn how scores fall with distance"
         if in_place(call):

@@ -70,9 +70,11 @@ class Asked:
 def attention(call: AttentionCall, size: Tiles | None = None) -> Tensor:
     """Softmax attention by tiles, with gradients; returns [T, H, V] in the dtype of the queries."""
     keys, values = list(call.k_KND), list(call.v_KND)
+    ends = call.ends or [part.shape[1] for part in keys]
     asked = Asked(
         counts=call.counts,
-        ends=call.ends or [part.shape[1] for part in keys],
+        # No position is below zero: where queries are more than keys, these are all moved.
+        ends=[max(both) for both in zip(ends, call.counts, strict=True)],
         scale=call.scale,
         bands=[limits(call.band)],
         rules=[(BAND.value,)],
