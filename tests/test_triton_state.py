@@ -147,6 +147,7 @@ def test_what_is_read_in_place():
     wanted, recording.bound = right(call), False
     assert gap(gpu.attention(call), wanted) < DTYPES[torch.float32]
     assert not recording.bound, "a graph of this may be replayed"
+    assert not gpu.in_place(replace(call, sinks_H=torch.zeros(2, requires_grad=True)))
     call.q_THD.requires_grad_()
     assert not gpu.in_place(call), "what is learned is appended elsewhere"
     learned = gpu.attention(call)

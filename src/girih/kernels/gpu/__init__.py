@@ -66,7 +66,8 @@ def unlike(most: int, q_THD: Tensor, keys: Tensor, values: Tensor) -> str | None
 def in_place(call: AttentionCall) -> bool:
     """Whether there is one query of each sequence, over memory of a state that is written."""
     one_each = len(call.counts) == call.q_THD.shape[0]
-    learned = call.q_THD.requires_grad and torch.is_grad_enabled()
+    sinks = call.sinks_H is not None and call.sinks_H.requires_grad
+    learned = torch.is_grad_enabled() and (call.q_THD.requires_grad or sinks)
     return one_each and not learned and call.room is not None and call.spans is not None
 
 
