@@ -110,7 +110,7 @@ def test_what_is_no_number_is_noticed(where, value):
 def test_which_backend_attends_with_many():
     def told(call):
         backend, refusals = choose("attention", call, exact=False)
-        return backend, [refusal.reason for refusal in refusals]
+        return backend, [refusal.reason for refusal in refusals if refusal.backend != "gpu"]
 
     call = many((4, 2, 64), ([20], [10]))
     if lanes() < native.WIDE:

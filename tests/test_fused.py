@@ -181,7 +181,7 @@ def test_what_is_no_number_reaches_the_output(where, place, value, dtype):
 def told(op, call):
     """The backend that is chosen, and why those before it were not."""
     backend, refusals = choose(op, call, exact=False)
-    return backend, [refusal.reason for refusal in refusals]
+    return backend, [refusal.reason for refusal in refusals if refusal.backend != "gpu"]
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])

@@ -96,6 +96,7 @@ def test_refusals_are_told_in_words():
     assert backend is blocked
     assert [(r.backend, r.reason) for r in refusals] == [
         ("native", "its keys are bfloat16, not float64"),
+        ("gpu", "it runs on a GPU, not on cpu"),
         ("pytorch", "float64 is not one of its fused dtypes"),
     ]
     exact = choose("attention", call(SHAPES[1], 1), exact=True)

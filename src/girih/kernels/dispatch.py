@@ -6,7 +6,7 @@ from types import ModuleType
 
 from torch import Tensor
 
-from girih.kernels import blocked, native, pytorch, reference
+from girih.kernels import blocked, gpu, native, pytorch, reference
 from girih.kernels.calls import AppendCall, AttentionCall, LinearCall, Matrices
 from girih.kernels.grouped import GroupedCall
 from girih.kernels.packed import Packed
@@ -14,8 +14,8 @@ from girih.kernels.packed import Packed
 BACKENDS: dict[str, tuple[ModuleType, ...]] = {
     "linear": (native, pytorch, reference),
     "append": (native, pytorch, reference),
-    "attention": (native, pytorch, blocked, reference),
-    "grouped": (native, pytorch, blocked, reference),
+    "attention": (native, gpu, pytorch, blocked, reference),
+    "grouped": (gpu, native, pytorch, blocked, reference),
 }
 """The backends of each operation, the fastest first; the reference stands last everywhere."""
 

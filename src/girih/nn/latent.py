@@ -6,6 +6,7 @@ width of a value, M model.
 
 from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +17,7 @@ from girih.nn.attention import band, shown
 from girih.nn.registry import Place, builds, made
 from girih.nn.weight import Products, weights
 from girih.spec import LatentAttention as LatentNode
+from girih.state.block import PlainRoom
 from girih.state.step import Step
 
 EXPANDED = 1 << 25
@@ -111,7 +113,7 @@ class LatentAttention(nn.Module):
                 key_HND = torch.cat([plain_HNP, shared_HNR], dim=-1)
                 made.append((key_HND, latent_1NL @ down_HVL.transpose(1, 2)))
             call = self.call(q_THD[:, part], [one for one, _ in made], step)
-            call.v_KND = [one for _, one in made]
+            call.v_KND, call.room = [one for _, one in made], None
             out.append(dispatch.attention(call, exact=self.exact))
         return torch.cat(out, dim=1)
 
@@ -122,12 +124,37 @@ class LatentAttention(nn.Module):
         made = AttentionCall(
             q_THD=q_THD,
             k_KND=keys,
-            v_KND=[k_1ND[..., : node.kv_rank] for k_1ND in keys],
+            v_KND=Firsts(keys, node.kv_rank),
             counts=step.counts,
             scale=width**-0.5 if node.scale is None else node.scale,
             band=self.band,
             ends=step.ends,
+            room=self.room(step),
+            spans=step.spans,
         )
         if step.capture is not None and step.capture.wants("attention"):
             shown(made, step, self.path)
         return made
+
+    def room(self, step: Step) -> PlainRoom | None:
+        """Where the latents lie; values are the first part of them."""
+        found = step.room(self.path, ("latent", "latent"))
+        if found is None:
+            return None
+        values = found.values[..., : self.node.kv_rank]
+        return PlainRoom(found.keys, values, found.window, found.table, found.size)
+
+
+class Firsts(Sequence[Tensor]):
+    """The first features of tensors, which are asked for one by one."""
+
+    def __init__(self, parts: Sequence[Tensor], width: int) -> None:
+        self.parts, self.width = parts, width
+
+    def __len__(self) -> int:
+        return len(self.parts)
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return Firsts(self.parts[index], self.width)
+        return self.parts[index][..., : self.width]

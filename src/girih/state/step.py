@@ -47,7 +47,7 @@ class Storage(Protocol):
     def horizon(self, sequence: int) -> int:
         """The most tokens that a sequence will come to."""
 
-    def room(self, path: str, step: "Step") -> Room | None:
+    def room(self, path: str, step: "Step", names: tuple[str, str] = ("k", "v")) -> Room | None:
         """Where the keys and values of a layer lie, with room for this step; None if nowhere."""
 
 
@@ -102,9 +102,9 @@ class Step:
         places = zip(self.sequences, self.counts, strict=True)
         return tuple(self.state.positions(row) + count for row, count in places)
 
-    def room(self, path: str) -> Room | None:
+    def room(self, path: str, names: tuple[str, str] = ("k", "v")) -> Room | None:
         """Where the state keeps the keys and values of a layer, if they lie in one place."""
-        return None if self.state is None else self.state.room(path, self)
+        return None if self.state is None else self.state.room(path, self, names)
 
     def seen(self, path: str, *names: str) -> list[Sequence[Tensor]]:
         """All entries of each sequence that the state holds, the new ones too, by name."""

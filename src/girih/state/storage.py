@@ -207,13 +207,13 @@ class State:
         (new,) = parted({name: block.codec.decode(stored, block.width)}, step.counts)
         return [torch.cat(both, 1) for both in zip(known, new, strict=True)]
 
-    def room(self, path: str, step: Step) -> PlainRoom | None:
+    def room(self, path: str, step: Step, names: tuple[str, str] = ("k", "v")) -> PlainRoom | None:
         """Where the keys and values of a layer lie, with room for a step.
 
         None where they are not plain numbers, or wait to be written.
         """
         self.begin(step)
-        keys, values = (path, "k"), (path, "v")
+        keys, values = ((path, name) for name in names)
         if self.codec != "plain" or keys in self.waiting or values in self.waiting:
             return None
         if path not in self.rooms:
