@@ -6,6 +6,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -13,7 +14,7 @@ import torch
 from girih.kernels import gpu, reference
 from girih.kernels.calls import CAUSAL, Band
 from girih.kernels.dispatch import BACKENDS, choose
-from girih.kernels.gpu import remembered
+from girih.kernels.gpu import language, remembered
 from girih.state.block import PlainRoom
 from tiles import DTYPES, SMALL, Drawn, attention, gap, pairs, wide
 
@@ -120,7 +121,20 @@ def test_refusals_are_told_in_words(monkeypatch):
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (7, 5))
     assert "of the year 2020" in gpu.missing.__wrapped__(torch.device("cuda"))
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (9, 0))
+    driver = language.triton.runtime.driver
+    monkeypatch.setattr(driver, "_active", Broken())
+    told = gpu.missing.__wrapped__(torch.device("cuda"))
+    assert told == "triton does not run here: no C compiler"
+    monkeypatch.setattr(driver, "_active", SimpleNamespace(utils=None))
     assert gpu.missing.__wrapped__(torch.device("cuda")) is None
+
+
+class Broken:
+    """What starts programs, where it cannot be made."""
+
+    @property
+    def utils(self):
+        raise RuntimeError("no C\n compiler")
 
 
 def test_what_is_read_in_place():

@@ -34,7 +34,9 @@ def missing(device: torch.device) -> str | None:
         return "triton is not installed: pip install 'girih[gpu]'"
     if torch.cuda.get_device_capability(device) < AMPERE:
         return "it wants a GPU of the year 2020 or later"
-    return None
+    from girih.kernels.gpu.language import trouble
+
+    return trouble()
 
 
 def unreadable(call: AttentionCall | GroupedCall) -> str | None:
