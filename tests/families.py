@@ -17,6 +17,7 @@ from girih.spec import (
     Rope,
     Sliding,
     Tokens,
+    YarnScaling,
 )
 from mutants import (
     COMMON,
@@ -27,6 +28,7 @@ from mutants import (
     late_norm,
     on,
     shy,
+    unbiased,
     untransposed,
     zeroed,
 )
@@ -42,10 +44,7 @@ ROWS = GEMMAS | {
     "llama-biases": Row(
         "llama",
         SIZE | dict(attention_bias=True, mlp_bias=True, head_dim=8, num_key_value_heads=1),
-        {
-            f"no {name} bias": Mutant(weights=zeroed(f".{name}.bias"))
-            for name in ("q", "k", "v", "o", "gate", "up", "down")
-        },
+        unbiased("q", "k", "v", "o", "gate", "up", "down"),
     ),
     "mistral": Row(
         "mistral",
@@ -73,7 +72,9 @@ ROWS = GEMMAS | {
     "smollm3": Row(
         "smollm3",
         SIZE | dict(num_hidden_layers=4, no_rope_layer_interval=2),
-        {"every layer rotated": Mutant(spec=on(Attention, position=Rope(width=8, theta=2e6)))},
+        COMMON
+        | {"every layer rotated": Mutant(spec=on(Attention, position=Rope(width=8, theta=2e6)))}
+        | {name: ROPE[name] for name in ("theta", "pairs interleaved")},
     ),
     "starcoder2": Row(
         "starcoder2",
@@ -82,8 +83,7 @@ ROWS = GEMMAS | {
         ROPE | WINDOW | {
             "epsilon": Mutant(spec=on(LayerNorm, eps=1e-6)),
             "gelu for tanh": Mutant(spec=on(MLP, activation="gelu")),
-            **{f"no {n} bias": Mutant(weights=zeroed(f".{n}.bias"))
-               for n in ("q", "k", "v", "o", "up", "down")},
+            **unbiased("q", "k", "v", "o", "up", "down", "pre", "norm"),
         },
         redraw=shy(lambda model: model.model.layers, "c_fc", "c_proj"),
     ),
@@ -94,6 +94,8 @@ ROWS = GEMMAS | {
             "all of a head rotated": Mutant(spec=on(Rope, width=8)),
             "epsilon": Mutant(spec=on(LayerNorm, eps=1e-6)),
             "gelu tanh": Mutant(spec=on(MLP, activation="gelu_tanh")),
+            "theta": ROPE["theta"],
+            **unbiased("q", "k", "v", "o", "up", "down", "pre", "norm"),
         },
         redraw=shy(lambda model: model.gpt_neox.layers, "dense_h_to_4h", "dense_4h_to_h", 200.0),
     ),
@@ -116,14 +118,21 @@ ROWS = GEMMAS | {
             "no alibi": Mutant(spec=on(Attention, position=None)),
             "no norm of the embedding": Mutant(spec=on(Tokens, norm=None)),
             "epsilon": Mutant(spec=on(LayerNorm, eps=1e-6)),
-            "no q bias": Mutant(weights=zeroed(".q.bias")),
+            "gelu for tanh": Mutant(spec=on(MLP, activation="gelu")),
+            **unbiased("q", "v", "o", "up", "down", "pre", "embed_norm", "norm"),
         },
+        redraw=shy(lambda model: model.transformer.h, "dense_h_to_4h", "dense_4h_to_h"),
     ),
     "deepseek-v3": Row(
         "deepseek_v3",
         DEEPSEEK
-        | dict(rope_parameters=YARN | dict(rope_theta=300.0, mscale=1.0, mscale_all_dim=1.0)),
+        | dict(rope_parameters=YARN | dict(rope_theta=300.0, mscale=1.0, mscale_all_dim=1.0))
+        | dict(attention_bias=True),
         {
+            **unbiased("q_down", "kv_down", "o"),
+            **{name: COMMON[name] for name in ("epsilon", "gelu for silu")},
+            "theta": ROPE["theta"],
+            "no temperature": Mutant(spec=on(YarnScaling, temperature=1.1386)),
             "pairs half-split": Mutant(spec=on(Rope, pairs="half")),
             "scale without mscale": Mutant(spec=on(LatentAttention, scale=None)),
             "no rotation": Mutant(spec=on(LatentAttention, position=None)),
@@ -149,6 +158,8 @@ ROWS = GEMMAS | {
             "pairs half-split": Mutant(spec=on(Rope, pairs="half")),
             "all of a head rotated": Mutant(spec=on(Rope, width=12)),
             "no head bias": Mutant(weights=zeroed("head.bias")),
+            "theta": ROPE["theta"],
+            **unbiased("up", "down", "block.pre", "norm"),
             "epsilon": Mutant(spec=on(LayerNorm, eps=1e-6)),
             "gelu for tanh": Mutant(spec=on(MLP, activation="gelu")),
         },
@@ -162,6 +173,8 @@ ROWS = GEMMAS | {
         | {
             "pairs half-split": Mutant(spec=on(Rope, pairs="half")),
             "no logit scale": Mutant(spec=on(Head, scale=None)),
+            "gelu for silu": COMMON["gelu for silu"],
+            "theta": ROPE["theta"],
             "epsilon": Mutant(spec=on(LayerNorm, eps=1e-6)),
             "no rotation": Mutant(spec=on(Attention, position=None)),
         },
@@ -169,7 +182,7 @@ ROWS = GEMMAS | {
     "qwen2": Row(
         "qwen2",
         SIZE | dict(use_sliding_window=False),
-        ROPE | COMMON | {f"no {n} bias": Mutant(weights=zeroed(f".{n}.bias")) for n in "qkv"},
+        ROPE | COMMON | unbiased("q", "k", "v"),
         gguf="qwen2",
     ),
     "qwen3": Row(
@@ -183,7 +196,9 @@ ROWS = GEMMAS | {
         },
         gguf="qwen3",
     ),
-    "qwen3-biases": Row("qwen3", SIZE | dict(head_dim=8, attention_bias=True), {}),
+    "qwen3-biases": Row(
+        "qwen3", SIZE | dict(head_dim=8, attention_bias=True), unbiased("q", "k", "v", "o")
+    ),
     "gpt2": Row(
         "gpt2",
         dict(
@@ -194,8 +209,7 @@ ROWS = GEMMAS | {
             "gelu for gelu_new": Mutant(spec=on(MLP, activation="gelu")),
             "no positions": Mutant(weights=zeroed("position.weight")),
             "matrices not transposed": Mutant(weights=untransposed),
-            "no norm bias": Mutant(weights=zeroed("pre.bias")),
-            "no q bias": Mutant(weights=zeroed(".q.bias")),
+            **unbiased("q", "v", "o", "up", "down", "pre", "norm"),
             "epsilon": Mutant(spec=on(LayerNorm, eps=1e-6)),
         },
         gguf="gpt2",

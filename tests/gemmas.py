@@ -13,17 +13,19 @@ from mutants import (
     first_lender,
     late_values,
     on,
-    zeroed,
+    shy_gates,
+    unbiased,
 )  # fmt: skip
 
 GEMMAS = {
     "gemma": Row(
         "gemma", SIZE | dict(head_dim=8, num_attention_heads=4), ROPE | GEMMA,
+        redraw=shy_gates("post_attention_layernorm", strength=900.0),
     ),
     "gemma2": Row(
         "gemma2",
         SIZE
-        | dict(head_dim=10, query_pre_attn_scalar=40, sliding_window=8)
+        | dict(head_dim=10, query_pre_attn_scalar=40, sliding_window=8, rms_norm_eps=0.3)
         | dict(attn_logit_softcapping=4.0, final_logit_softcapping=3.0),
         GEMMA
         | WINDOW
@@ -33,12 +35,13 @@ GEMMAS = {
             "scaled by head_dim": Mutant(spec=on(Attention, scale=None)),
             "no norm behind": Mutant(spec=on(Branch, post=None)),
         },
+        redraw=shy_gates("pre_feedforward_layernorm"),
     ),
     "gemma3": Row(
         "gemma3_text",
         SIZE
         | dict(head_dim=8, query_pre_attn_scalar=40, sliding_window=8, sliding_window_pattern=3)
-        | dict(rope_parameters=dict(
+        | dict(rms_norm_eps=0.3, rope_parameters=dict(
             sliding_attention=dict(rope_type="default", rope_theta=50.0),
             full_attention=dict(rope_type="linear", factor=4.0, rope_theta=900.0),
         )),
@@ -49,13 +52,16 @@ GEMMAS = {
             "no scaling": Mutant(spec=on(Rope, scaling=None)),
             "no head norm": Mutant(spec=on(Attention, head_norm=None)),
             "scaled by head_dim": Mutant(spec=on(Attention, scale=None)),
+            "no norm behind": Mutant(spec=on(Branch, post=None)),
         },
+        redraw=shy_gates("pre_feedforward_layernorm"),
     ),
     "gemma4": Row(
         "gemma4_text",
         GEMMA4_SIZE
         | dict(hidden_size_per_layer_input=10, num_kv_shared_layers=2, use_double_wide_mlp=True),
         GEMMA4 | INPUTS | {"keys of the first of their kind": Mutant(patch=first_lender)},
+        redraw=shy_gates("pre_feedforward_layernorm", 1.0),
     ),
     "gemma4-joined": Row(
         "gemma4_text",
@@ -64,7 +70,7 @@ GEMMAS = {
         | dict(num_global_key_value_heads=3),
         {
             "values of normed keys": Mutant(patch=late_values),
-            **{f"no {n} bias": Mutant(weights=zeroed(f".{n}.bias")) for n in "qkvo"},
+            **unbiased(*"qkvo"),
         },
     ),
 }  # fmt: skip

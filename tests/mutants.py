@@ -54,6 +54,11 @@ def zeroed(*parts):
     return lambda name, value: value * 0 if any(part in name for part in parts) else value
 
 
+def unbiased(*names):
+    """A mutant for each of these biases, without it."""
+    return {f"no {name} bias": Mutant(weights=zeroed(f".{name}.bias")) for name in names}
+
+
 def interleaved(name, value):
     """Queries and keys as if rotary pairs stood next to each other in each head of width 8."""
     if not any(part in name for part in (".q.", ".k.")):
@@ -147,9 +152,28 @@ def shy(blocks, up, down, strength=900.0):
         with torch.no_grad():
             for block in blocks(model):
                 first, second = getattr(block.mlp, up), getattr(block.mlp, down)
-                first.bias.copy_(-3.2 + 0.2 * torch.randn(72, generator=made))
+                first.bias.copy_(-3.2 + 0.2 * torch.randn(first.bias.shape, generator=made))
                 first.weight.mul_(0.2)
                 second.weight.mul_(strength)
+
+    return redraw
+
+
+def shy_gates(before, plain=0.0, strength=3000.0):
+    """The same of gates without biases: one feature is large in every token and pulls them down.
+
+    `before` is the norm before the MLP; with weights of `plain` a norm changes nothing.
+    """
+
+    def redraw(model):
+        with torch.no_grad():
+            model.model.embed_tokens.weight[:, 0] = 1.5
+            model.model.norm.weight[0] = plain - 1
+            for layer in model.model.layers:
+                getattr(layer, before).weight[0] = plain
+                layer.mlp.gate_proj.weight.mul_(0.2)
+                layer.mlp.gate_proj.weight[:, 0] = -0.8
+                layer.mlp.down_proj.weight.mul_(strength)
 
     return redraw
 
@@ -169,6 +193,7 @@ WINDOW = {
     "window one shorter": Mutant(spec=on(Sliding, left=lambda mask: mask.left - 1)),
 }
 GEMMA = {
+    "gelu for tanh": Mutant(spec=on(MLP, activation="gelu")),
     "norms without offset": Mutant(spec=on(RMSNorm, offset=False)),
     "no embedding scale": Mutant(spec=on(Tokens, scale=None)),
     "epsilon": Mutant(spec=on(RMSNorm, eps=1e-6)),
@@ -201,7 +226,7 @@ INPUTS = {
     ),
 }
 GEMMA4 = {
-    **{name: GEMMA[name] for name in ("no embedding scale", "epsilon")},
+    **{name: GEMMA[name] for name in ("gelu for tanh", "no embedding scale", "epsilon")},
     **WINDOW,
     "norms with offset": Mutant(spec=on(RMSNorm, offset=lambda norm: norm.weighted)),
     "no norm of values": Mutant(spec=on(OwnKeys, value_norm=None)),

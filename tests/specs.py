@@ -10,6 +10,7 @@ from girih.spec import (
     Branch,
     Causal,
     Chunked,
+    CrossAttention,
     DynamicScaling,
     FrequencyFactors,
     Full,
@@ -41,7 +42,7 @@ from girih.spec import (
     YarnScaling,
 )
 
-DIM, VOCAB, CONTEXT = 24, 61, 96
+DIM, VOCAB, CONTEXT, SOURCE = 24, 61, 96, 10
 NORM = RMSNorm(eps=1e-5)
 GQA = Attention(heads=6, kv_heads=2, head_dim=8, position=Rope(width=8, theta=100.0))
 MLA = LatentAttention(
@@ -256,6 +257,21 @@ SPECS = {
     ),
     "weightless-norms": decoder(replace(GQA, head_norm=BARE), norm=BARE),
 }
+
+
+def crossing(**more):
+    """Layers of attention to the stream, to a source, and an MLP."""
+    cross = CrossAttention(heads=6, kv_heads=2, head_dim=6, source=SOURCE, **more)
+    attn, mlp = layer().branches
+    branches = (attn, Branch(name="cross", pre=NORM, mixer=cross), mlp)
+    return Model(stacks=(replace(decoder().stacks[0], layers=(Layer(branches=branches),) * 2),))
+
+
+SOURCED = {
+    "cross": crossing(),
+    "cross-biased": crossing(biases=("q", "k", "v", "o"), head_norm=NORM, scale=0.7),
+}
+"""Rows whose tokens attend to a source too."""
 
 PURE = {
     "grouped-full": decoder(replace(GROUPED, mask=Full(), sizes=(4, 3), pooling="learned")),

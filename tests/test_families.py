@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import girih
-from configs import SIZE
+from configs import GEMMA4_SIZE, SIZE
 from draw import distance
 from families import ROWS
 from girih.checkpoints.maps import canonical_tensors
@@ -16,7 +16,7 @@ from girih.engine.model import Model
 from girih.families import spec_from_config
 from girih.nn.build import allocate, fill
 from girih.plan import Plan
-from girih.spec import Causal, Sliding, cost
+from girih.spec import Attention, Causal, Sliding, cost
 from oracle import PROMPTS, TOLERANCE, reference_greedy, reference_logits, reference_model
 
 MISS = 100
@@ -192,6 +192,59 @@ def test_windows_of_configs():
     ):
         with pytest.raises(ValueError, match=words):
             mistral(**wrong)
+
+
+def test_an_absent_window_is_that_of_the_reference_library():
+    """4096 where layers have one in any case; a null is refused, for it would be no window."""
+    for name in ("gemma2", "gemma3_text", "cohere2"):
+        config = SIZE | dict(model_type=name, head_dim=8, max_position_embeddings=9000)
+        first = spec_from_config(config, ignore=["rms_norm_eps"]).stacks[0].layers[0]
+        (mask,) = {b.mixer.mask for b in leaves(first) if isinstance(b.mixer, Attention)}
+        assert mask == Sliding(left=4095), name
+        with pytest.raises(ValueError, match="sliding_attention, but no sliding_window"):
+            spec_from_config(config | dict(sliding_window=None))
+
+
+def leaves(layer):
+    return [one for branch in layer.branches for _, one in branch.leaves("")]
+
+
+def gemma4(**more):
+    return spec_from_config(GEMMA4_SIZE | dict(model_type="gemma4_text") | more)
+
+
+def test_gemma_4_writes_its_far_heads_in_two_ways():
+    """Once for all, as it was published, or layer by layer, as the reference library saves it."""
+    every = {str(index): dict(head_dim=16, num_key_value_heads=3) for index in (1, 3, 5)}
+    config = dict(attention_k_eq_v=True, num_global_key_value_heads=3)
+    assert gemma4(**config) == gemma4(**config, per_layer_config=every)
+    last = dict(layer_types=["sliding_attention"] * 6)
+    masks = [layer.branches[0].mixer.mask for layer in gemma4(**last).stacks[0].layers]
+    assert masks == [Sliding(left=7)] * 5 + [Causal()], "the last layer sees all"
+    for wrong, words in (
+        (dict(enable_moe_block=True), "the layers have experts, which are not supported yet"),
+        (dict(use_bidirectional_attention="all"), "use_bidirectional_attention 'all' is not"),
+        (dict(num_kv_shared_layers=6), r"layers\.0\.attn: no layer before it keeps keys"),
+        (dict(vocab_size_per_layer_input=96), "of_layers: vocab 96 is below that of 97"),
+        (dict(rope_parameters=dict(full_attention={})), "the key sliding_attention is missing"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            gemma4(**wrong)
+
+
+def test_keys_of_layers_that_borrow_them_are_passed_over(tmp_path):
+    """Some trainers leave them in the file; those of other layers are left over, and refused."""
+    reference_model(ROWS["gemma4"]).save_pretrained(tmp_path)
+    path = tmp_path / "model.safetensors"
+    tensors = load_file(path)
+    for part in ("k_proj", "v_proj", "k_norm"):
+        tensors[f"model.layers.5.self_attn.{part}.weight"] = torch.ones(3, 3)
+    save_file(tensors, path)
+    assert girih.load(tmp_path, "exact").generate([[5, 6]], max_tokens=1)
+    tensors["model.layers.1.self_attn.k_proj.bias"] = torch.ones(3)
+    save_file(tensors, path)
+    with pytest.raises(ValueError, match=r"layers\.1\.self_attn\.k_proj\.bias has no place"):
+        girih.load(tmp_path)
 
 
 def test_gemma_2_caps_unless_a_null_says_no():

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from girih.checkpoints.errors import FormatError
 from girih.checkpoints.source import open_source
 from girih.spec import MLP, Branch, Layer, Model, SpecError, cost, draw, from_json, graph, to_json
-from specs import PURE, SPECS, decoder
+from specs import PURE, SOURCED, SPECS, decoder
 
-ALL = [json.loads(json.dumps(to_json(spec))) for spec in (SPECS | PURE).values()]
+ALL = [json.loads(json.dumps(to_json(spec))) for spec in (SPECS | PURE | SOURCED).values()]
 ODD = [None, True, False, 0, -1, 1, 2, 7, 3.5, 10**9, 2**63, -(2**64), 10**400, 10**5000, "", "q",
        "x" * 5000, "a\nb\x1b[2J", "\ud800", "Rope", "Attention", [], [[]], {}, {"type": "Full"},
        math.nan, math.inf, -0.0, 5e-324, 1e308, ["q", "k"], {"repeat": 10**9, "of": None},

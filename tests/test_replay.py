@@ -139,6 +139,19 @@ def test_a_quantised_state_is_read_anew_in_each_step(cuda):
     assert replay.tape is None
 
 
+def test_inputs_of_layers_follow_the_tokens():
+    model = model_of(SPECS["layer-inputs"])
+    one, other = started(model), started(model)
+    with torch.inference_mode():
+        replay = Replay(replayed(model.module), one, [3, 0])
+        for tokens in STEPS:
+            step = step_of([[token] for token in tokens[:2]], state=other, rows=[3, 0])
+            assert torch.equal(replay(tokens[:2]), model.module(step))
+            one.advance(replay.step)
+            other.advance(step)
+    assert replay.tape is None, "they are computed beside the compiled calls"
+
+
 def test_what_the_tape_does_not_have_is_not_replayed(monkeypatch):
     model = model_of(CASES["gated"])
     state = started(model)

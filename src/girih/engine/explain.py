@@ -11,6 +11,7 @@ from girih.kernels.dispatch import choose, label
 from girih.kernels.grouped import GroupedCall
 from girih.kernels.packed import Packed
 from girih.nn.attention import Attention
+from girih.nn.cross import CrossAttention
 from girih.nn.grouped import GroupedAttention
 from girih.nn.latent import LatentAttention
 from girih.nn.stack import RESIDUAL, Branch, Stack
@@ -89,6 +90,13 @@ def calls(mixer: nn.Module, dtype: torch.dtype, rounds: bool, plan: Plan) -> lis
     attends: list[Call] = []
     if isinstance(mixer, (Attention, GroupedAttention, LatentAttention)):
         attends = attending(mixer, dtype, plan)
+    if isinstance(mixer, CrossAttention):
+        node, device = mixer.node, next(iter(mixer.into.matrices.weights)).device
+        sizes = ((1, node.heads), (node.kv_heads, 8), (node.kv_heads, 8))
+        q_THD, k_KSD, v_KSD = (
+            torch.empty(*size, node.head_dim, dtype=dtype, device=device) for size in sizes
+        )
+        attends = [mixer.call(q_THD, [k_KSD], [v_KSD], step_of([[0]], device=device))]
     inner = mixer.mixer if isinstance(mixer, GroupedAttention) else mixer
     return [*linears(inner, dtype, rounds), *(("", call) for call in attends)]
 

@@ -7,13 +7,13 @@ import torch
 from torch import Tensor, nn
 
 from girih.kernels.packed import Packed
-from girih.nn import attention, grouped, inputs, latent, mlp, norm, stack
+from girih.nn import attention, cross, grouped, inputs, latent, mlp, norm, stack
 from girih.nn.registry import Place, made
 from girih.nn.weight import Weight
 from girih.plan import Plan, plan_of
 from girih.spec import Model as Spec
 
-MODULES = (attention, grouped, inputs, latent, mlp, norm, stack)
+MODULES = (attention, cross, grouped, inputs, latent, mlp, norm, stack)
 """Imported for what they register."""
 
 

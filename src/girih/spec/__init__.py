@@ -3,6 +3,7 @@
 from girih.spec.base import Flops, Node, Slot, Tensor, Work
 from girih.spec.codec import from_json, to_json
 from girih.spec.cost import Cost, cost
+from girih.spec.cross import CrossAttention
 from girih.spec.draw import draw
 from girih.spec.errors import SpecError
 from girih.spec.formats import FORMATS, Format, format_of
@@ -38,11 +39,11 @@ from girih.spec.scalings import (
 
 __all__ = [
     "FORMATS", "MLP", "Alibi", "AllHeads", "Attention", "Branch", "Causal", "Chunked", "Cost",
-    "DynamicScaling", "Flops", "Format", "FrequencyFactors", "Full", "GroupedAttention", "Head",
-    "LatentAttention", "Layer", "LayerInput", "LayerInputs", "LayerNorm", "Learned",
-    "LinearScaling", "Llama3Scaling", "LongScaling", "Mask", "Mixer", "Model", "Node", "Norm",
-    "OwnKeys", "Parallel", "ProportionalScaling", "RMSNorm", "RelativeBias", "Rope", "Scaling",
-    "Sections", "SharedBias", "SharedKeys", "Sinusoid", "Sliding", "Slot", "SpecError", "Stack",
-    "Tensor", "Tokens", "Work", "YarnScaling", "cost", "draw", "format_of", "from_json", "graph",
-    "to_json",
+    "CrossAttention", "DynamicScaling", "Flops", "Format", "FrequencyFactors", "Full",
+    "GroupedAttention", "Head", "LatentAttention", "Layer", "LayerInput", "LayerInputs",
+    "LayerNorm", "Learned", "LinearScaling", "Llama3Scaling", "LongScaling", "Mask", "Mixer",
+    "Model", "Node", "Norm", "OwnKeys", "Parallel", "ProportionalScaling", "RMSNorm",
+    "RelativeBias", "Rope", "Scaling", "Sections", "SharedBias", "SharedKeys", "Sinusoid",
+    "Sliding", "Slot", "SpecError", "Stack", "Tensor", "Tokens", "Work", "YarnScaling", "cost",
+    "draw", "format_of", "from_json", "graph", "to_json",
 ]  # fmt: skip

@@ -94,13 +94,16 @@ class Work:
     """One forward pass over one sequence: `tokens` new ones, the last of which sees `context`.
 
     `logits` is how many rows go through the head. `dense` counts what a kernel does that
-    computes every score and masks afterwards; otherwise only visible pairs are counted.
+    computes every score and masks afterwards; otherwise only visible pairs are counted. Tokens see
+    `source` entries of another stack, of which so many are `given` with this pass.
     """
 
     tokens: int
     context: int
     logits: int = 1
     dense: bool = False
+    source: int = 0
+    given: int = 0
 
 
 class Node:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from girih.spec.base import Flops, Tensor, Work, require
 from girih.spec.formats import Format, format_of
@@ -60,6 +60,7 @@ def cost(
     require(sources >= 0, f"sources {sources} is below zero")
     tensors = spec.tensors()
     parameters = sum(tensor.numel for tensor in tensors.values())
+    whole = Work(tokens=context, context=context, source=sources, given=sources)
     return Cost(
         parameters=parameters,
         active_parameters=parameters,
@@ -70,9 +71,9 @@ def cost(
         state=state,
         state_bytes_per_token=growth(spec, context, state),
         state_bytes=batch * state_bytes(spec, context, state, sources),
-        prefill=times(spec.flops(Work(tokens=context, context=context)), batch),
-        prefill_dense=times(spec.flops(Work(tokens=context, context=context, dense=True)), batch),
-        decode=times(spec.flops(Work(tokens=1, context=context)), batch),
+        prefill=times(spec.flops(whole), batch),
+        prefill_dense=times(spec.flops(replace(whole, dense=True)), batch),
+        decode=times(spec.flops(replace(whole, tokens=1, given=0)), batch),
     )
 
 

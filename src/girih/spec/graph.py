@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from girih.spec.base import Node, Tensor
+from girih.spec.cross import CrossAttention
 from girih.spec.grouped import GroupedAttention
 from girih.spec.inputs import LayerInput
 from girih.spec.keys import OwnKeys, SharedKeys
@@ -119,6 +120,9 @@ def words(value: Node) -> str:
         parts += [f"latent {value.kv_rank:,} + {value.rope_dim}", mask_words(value.mask)]
         parts += [] if value.position is None else [rope_words(value.position)]
         return "MLA: " + ", ".join(parts)
+    if isinstance(value, CrossAttention):
+        parts = [f"{value.heads} heads x {value.head_dim}", f"source of width {value.source:,}"]
+        return "cross attention: " + ", ".join(parts + (["q/k norm"] if value.head_norm else []))
     if isinstance(value, MLP):
         form = "gated MLP" if value.gated else "MLP"
         return f"{form}: {value.activation}, hidden {value.hidden:,}" + (

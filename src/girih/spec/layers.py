@@ -6,13 +6,14 @@ from collections.abc import Iterator
 from typing import ClassVar
 
 from girih.spec.base import Flops, Node, Slot, Tensor, Work, node, prefixed, require
+from girih.spec.cross import CrossAttention
 from girih.spec.grouped import GroupedAttention
 from girih.spec.inputs import LayerInput
 from girih.spec.latent import LatentAttention
 from girih.spec.mixers import MLP, Attention
 from girih.spec.norms import LayerNorm, RMSNorm
 
-Mixer = Attention | GroupedAttention | LatentAttention | LayerInput | MLP
+Mixer = Attention | CrossAttention | GroupedAttention | LatentAttention | LayerInput | MLP
 
 
 @node
@@ -22,7 +23,7 @@ class Branch(Node):
     what: ClassVar[str] = "branch"
 
     name: str
-    mixer: "Attention | GroupedAttention | LatentAttention | LayerInput | MLP | Parallel"
+    mixer: "Mixer | Parallel"
     pre: RMSNorm | LayerNorm | None = None
     post: RMSNorm | LayerNorm | None = None
 
