@@ -27,8 +27,8 @@ _NODES = (
     "MLP Alibi AllHeads Attention Branch Causal Chunked CrossAttention DynamicScaling "
     "FrequencyFactors Full GroupedAttention Head LatentAttention Layer LayerInput LayerInputs "
     "LayerNorm Learned LinearScaling Llama3Scaling LongScaling OwnKeys Parallel "
-    "ProportionalScaling RMSNorm RelativeBias Rope Sections SharedBias SharedKeys Sinusoid Sliding "
-    "Stack Tokens YarnScaling"
+    "ProportionalScaling RMSNorm RelativeBias Rope Sections SharedBias SharedKeys Sinusoid "
+    "Sliding Stack Tokens YarnScaling"
 )
 _WHERE |= dict.fromkeys(_NODES.split(), "girih.spec")
 
