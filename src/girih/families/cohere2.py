@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from girih.families.config import Config
+from girih.families.gguf_names import COHERE
 from girih.families.names import LLAMA, Names
 from girih.families.parts import ACTIVATIONS, attention, beside, decoder, masks, pattern
 from girih.spec import MLP, Causal, Head, LayerNorm, Model, Rope
@@ -13,6 +14,7 @@ NAMES: Names = {
     for key, value in LLAMA.items()
     if ".mlp.pre" not in str(key)
 }
+GGUF_NAMES = COHERE
 
 
 def spec(config: Config) -> Model:

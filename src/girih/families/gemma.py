@@ -1,12 +1,14 @@
 """Gemma: norms that add one to their weights, an embedding scaled by the root of the width."""
 
 from girih.families.config import Config
+from girih.families.gguf_names import GEMMA
 from girih.families.names import LLAMA
 from girih.families.parts import ACTIVATIONS, attention, decoder
 from girih.spec import MLP, Head, Model, RMSNorm
 
 ARCHITECTURE = "GemmaForCausalLM"
 NAMES = LLAMA
+GGUF_NAMES = GEMMA
 
 
 def spec(config: Config) -> Model:

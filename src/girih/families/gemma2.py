@@ -3,12 +3,14 @@
 from dataclasses import replace
 
 from girih.families.config import Config
+from girih.families.gguf_names import GEMMA
 from girih.families.names import SANDWICH
 from girih.families.parts import ACTIVATIONS, attention, decoder, masks, sandwiched, score_scale
 from girih.spec import MLP, Head, Model, RMSNorm
 
 ARCHITECTURE = "Gemma2ForCausalLM"
 NAMES = SANDWICH
+GGUF_NAMES = GEMMA
 
 
 def spec(config: Config) -> Model:

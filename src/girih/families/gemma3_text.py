@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from girih.families.config import Config
+from girih.families.gguf_names import GEMMA
 from girih.families.names import SANDWICH
 from girih.families.parts import (
     ACTIVATIONS,
@@ -16,8 +17,7 @@ from girih.families.parts import (
 from girih.families.rotary import ropes
 from girih.spec import MLP, Causal, Head, Model, RMSNorm
 
-ARCHITECTURE = "Gemma3ForCausalLM"
-NAMES = SANDWICH
+ARCHITECTURE, NAMES, GGUF_NAMES = "Gemma3ForCausalLM", SANDWICH, GEMMA
 
 
 def spec(config: Config) -> Model:

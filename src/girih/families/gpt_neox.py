@@ -3,12 +3,13 @@
 from functools import partial
 
 from girih.families.config import Config
+from girih.families.gguf_names import NEOX
 from girih.families.names import QKV, Names, Stored, both
 from girih.families.parts import ACTIVATIONS, beside, decoder
 from girih.families.rotary import rope
 from girih.spec import MLP, Attention, Head, LayerNorm, Model, SpecError
 
-ARCHITECTURE = "GPTNeoXForCausalLM"
+ARCHITECTURE, GGUF_NAMES = "GPTNeoXForCausalLM", NEOX
 THEIRS, OURS = "gpt_neox.layers.{}", "decoder.layers.{}"
 IGNORED = (r"gpt_neox\.layers\.\d+\.attention\.(masked_)?bias",)
 FUSED = tuple(name.replace(".attn", ".block.attn") for name in QKV)

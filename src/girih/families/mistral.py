@@ -1,7 +1,8 @@
 """Mistral: Llama's layers without biases, every one with a sliding window."""
 
 from girih.families.config import Config
-from girih.families.names import INTERLEAVED, LLAMA
+from girih.families.gguf_names import INTERLEAVED
+from girih.families.names import LLAMA
 from girih.families.parts import Masks, llama_like, masks
 from girih.spec import Model
 

@@ -1,7 +1,8 @@
 """Qwen2 and 2.5: Llama's layers with biases on queries, keys and values."""
 
 from girih.families.config import Config
-from girih.families.names import GGUF, LLAMA
+from girih.families.gguf_names import GGUF
+from girih.families.names import LLAMA
 from girih.families.parts import llama_like, optional_window
 from girih.spec import Model
 

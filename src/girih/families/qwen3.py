@@ -1,7 +1,8 @@
 """Qwen3: Llama's layers with a norm of each query and key head before rotation."""
 
 from girih.families.config import Config
-from girih.families.names import GGUF, LLAMA
+from girih.families.gguf_names import GGUF
+from girih.families.names import LLAMA
 from girih.families.parts import llama_like, optional_window
 from girih.spec import Model
 

@@ -3,12 +3,14 @@
 from dataclasses import replace
 
 from girih.families.config import Config
+from girih.families.gguf_names import INTERLEAVED
 from girih.families.names import LLAMA
 from girih.families.parts import Masks, llama_like, masks
 from girih.spec import Attention, Model, SpecError
 
 ARCHITECTURE = "SmolLM3ForCausalLM"
 NAMES = LLAMA
+GGUF_NAMES = INTERLEAVED
 
 
 def spec(config: Config) -> Model:

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from girih.families.config import Config
+from girih.families.gguf_names import GGUF
 from girih.families.names import LLAMA, Names
 from girih.families.parts import ACTIVATIONS, attention, decoder, masks
 from girih.spec import MLP, Head, LayerNorm, Model
@@ -17,6 +18,7 @@ NAMES: Names = {
     **{f"{OURS}.mlp.pre.{k}": f"{THEIRS}.post_attention_layernorm.{k}" for k in ("weight", "bias")},
     **{f"decoder.norm.{kind}": f"model.norm.{kind}" for kind in ("weight", "bias")},
 }
+GGUF_NAMES = GGUF
 
 
 def spec(config: Config) -> Model:

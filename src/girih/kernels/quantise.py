@@ -118,7 +118,8 @@ def _q4_k(values_nw: Tensor) -> Tensor:
         error = (made * step - lowest - parts).square().sum(-1)
         better = error < least
         least = torch.where(better, error, least)
-        scales, minima = (torch.where(better, n, o) for n, o in zip(codes, (scales, minima)))
+        scales = torch.where(better, codes[0], scales)
+        minima = torch.where(better, codes[1], minima)
         levels = torch.where(better.unsqueeze(-1), made, levels)
     levels = levels.to(torch.uint8)
     scales, minima = scales.to(torch.uint8), minima.to(torch.uint8)
