@@ -32,6 +32,7 @@ from girih.families.gguf_writing import (
     difference,
     metadata_of,
     rope_factors,
+    unloadable,
     unseen,
 )
 from girih.kernels.packed import Packed
@@ -76,6 +77,8 @@ def convert_gguf(
             **({"general.quantization_version": 2} if kind.startswith("q") else {}),
             **metadata_of(spec, name),
         }
+        if found := unloadable(spec, name, {tensor.name for tensor in tensors}):
+            raise SpecError(found)
         agrees(spec, metadata, tensors)
         metadata |= words(source)
     except SpecError as error:
@@ -149,6 +152,11 @@ def pieces(lookup: Lookup, bound: Bound) -> Iterator[Buffer]:
         return
     for value in rows_of(bound, values):
         plain = value.unpack() if isinstance(value, Packed) else value
+        if FORMATS[form].packed and not plain.isfinite().all():
+            raise SpecError(
+                f"{lookup.source.path}: {bound.names[0]} has values that are not finite, for which "
+                f"{form} has no place; write f32"
+            )
         if FORMATS[form].packed:
             yield from tensor_pieces(quantise(plain, form).data)
             continue

@@ -121,8 +121,8 @@ def config_from_gguf(
     out["tie_word_embeddings"] = name in ALWAYS_TIED or "output.weight" not in shapes
     if name in MORE:
         out |= MORE[name](reader, out, shapes)
-    if f"{name}.attention.key_length" in own or name in OWN_WIDTH:
-        out.setdefault("head_dim", width_of_heads(reader, name, Config(out, reader.path)))
+    if (f"{name}.attention.key_length" in own and name != LATENT) or name in OWN_WIDTH:
+        out["head_dim"] = width_of_heads(reader, name, Config(out, reader.path))
     if name not in UNROTATED:
         out |= rotary(reader, name, out, rope_factors)
     if name in PERIODS or name in WINDOWED:
@@ -162,6 +162,12 @@ def gemma3(reader: Config, config: Mapping[str, Any], shapes: Shapes) -> dict[st
     return scale | {"rope_theta": far, "rope_local_base_freq": near}
 
 
+def gpt2(reader: Config, config: Mapping[str, Any], shapes: Shapes) -> dict[str, Any]:
+    """GPT-2: as many keys as queries."""
+    reader.only("gpt2.attention.head_count_kv", config["n_head"])
+    return {}
+
+
 def bloom(reader: Config, config: Mapping[str, Any], shapes: Shapes) -> dict[str, Any]:
     """BLOOM: as many keys as queries, an MLP of four times the width."""
     reader.only("bloom.feed_forward_length", 4 * config["hidden_size"])
@@ -198,6 +204,7 @@ def latent(reader: Config, config: Mapping[str, Any], shapes: Shapes) -> dict[st
     reader.get(f"{LATENT}.expert_gating_func", None)  # of dense layers none of these says a thing
     reader.get(f"{key}head_count_kv", None)
     return {
+        "q_lora_rank": config.get("q_lora_rank") or None,  # llama.cpp wants a zero where it is none
         "num_key_value_heads": sizes.integer("num_attention_heads"),
         "qk_nope_head_dim": width - rotated,
         "v_head_dim": values,
@@ -209,6 +216,7 @@ def latent(reader: Config, config: Mapping[str, Any], shapes: Shapes) -> dict[st
 MORE: dict[str, Reader] = {
     "gemma2": score_scale("gemma2"),
     "gemma3": gemma3,
+    "gpt2": gpt2,
     "bloom": bloom,
     "gptneox": gptneox,
     "phi3": phi3,

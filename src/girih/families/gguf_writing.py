@@ -4,6 +4,7 @@ Source: the keys that llama.cpp's converters write (`conversion/*.py`) and its l
 """
 
 import math
+from collections.abc import Collection
 from dataclasses import fields
 from typing import Any
 
@@ -36,6 +37,14 @@ WRITTEN = {family: name for name, family in ARCHITECTURES.items()} | {
 """model_type -> `general.architecture`."""
 CONTEXT = 2048
 """What is written where a model states no context, since llama.cpp wants a number."""
+FEW_BIASES = (*OWN_WIDTH, "olmo2", "cohere2", "smollm3", LATENT)
+"""Architectures of which llama.cpp loads no biases but those of queries, keys and values."""
+NEEDED = {
+    "olmo2": ("output.weight",),
+    "gptneox": ("output.weight", "blk.0.attn_qkv.bias"),
+    "starcoder2": ("blk.0.attn_q.bias",),
+}
+"""Tensors that a family may lack and llama.cpp may not."""
 CLOSE = 1e-6
 """A float32 is within this part of the number that it stands for."""
 Attend = Attention | LatentAttention
@@ -91,7 +100,7 @@ def widths(attend: Attend, stack: Stack, name: str) -> dict[str, Any]:
         return out
     return {
         "attention.head_count_kv": 1,
-        "attention.q_lora_rank": attend.q_rank,
+        "attention.q_lora_rank": attend.q_rank or 0,
         "attention.kv_lora_rank": attend.kv_rank,
         "attention.key_length": attend.kv_rank + attend.rope_dim,
         "attention.value_length": attend.kv_rank,
@@ -182,6 +191,22 @@ def divided(rope: Rope) -> tuple[float, ...]:
         return banded(rope.width, rope.theta, rope.scaling)
     assert isinstance(rope.scaling, FrequencyFactors)
     return rope.scaling.factors
+
+
+def unloadable(spec: Model, name: str, stored: Collection[str]) -> str | None:
+    """Why llama.cpp would not load these tensors or compute another model, in words."""
+    if name in FEW_BIASES:
+        for tensor in (each for each in stored if each.endswith(".bias")):
+            if not tensor.endswith(("attn_q.bias", "attn_k.bias", "attn_v.bias")):
+                return f"llama.cpp has no place for {tensor} in {name}"
+    for tensor in NEEDED.get(name, ()):
+        if tensor not in stored:
+            return f"llama.cpp wants a {tensor} in {name}, and this model has none"
+    (stack,) = spec.stacks
+    for _, branch in stack.leaves():
+        if isinstance(branch.mixer, LatentAttention) and branch.mixer.norm != stack.norm:
+            return f"llama.cpp norms latents as it does layers: {branch.mixer.norm}, {stack.norm}"
+    return None
 
 
 def unseen(spec: Model, name: str) -> str | None:
