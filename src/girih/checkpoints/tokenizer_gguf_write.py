@@ -5,6 +5,7 @@ Facts of the format: ggml's docs/gguf.md, llama.cpp's `conversion/base.py`.
 
 import json
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 from girih.checkpoints.errors import FormatError, quoted
@@ -18,6 +19,7 @@ NEVER = -1e6
 """The score of a token that no merge makes."""
 PROBES = (
     "Hello world, it's 12345 o'clock! HE'LL WE'VE I'D they're  two  spaces   three",
+    "'twas 'sister 'VEry 'm 3  12   7    1234 a1 1a",
     " leading\n\n\nlines\r\n\ttabs\t\there \n trailing  ",
     "na\u00efve caf\u00e9 \u00dcber stra\u00dfe \u0130 \ufb01 \u00bd\u00b2 \u201cq\u201d\u2014",
     "\u4f60\u597d\u4e16\u754c1234 \u3053\u3093\u306b\u3061\u306f \ud55c\uad6d\uc5b4",
@@ -40,11 +42,11 @@ def tokenizer_metadata(tokenizer: Tokenizer, rows: int) -> dict[str, Any]:
     texts = vocabulary(tokenizer, model, rows)
     pieces = bool(model.get("byte_fallback"))
     added, unknown = tokenizer.added(), model.get("unk_token")
-    types = [kind_of(number, text, added, unknown, pieces) for number, text in enumerate(texts)]
-    padded = {number for number in range(rows) if number not in added} - set(
-        model["vocab"].values()
-    )
-    types = [UNUSED if number in padded else kind for number, kind in enumerate(types)]
+    known = {*model["vocab"].values(), *added}
+    types = [
+        kind_of(number, text, added, unknown, pieces) if number in known else UNUSED
+        for number, text in enumerate(texts)
+    ]
     out: dict[str, Any] = {"model": "llama" if pieces else "gpt2", "tokens": texts}
     if pieces:
         first = tokenizer.encode("a", special=False)[:1]
@@ -103,6 +105,11 @@ def scores(texts: list[str], model: Mapping[str, Any]) -> list[float]:
     order: dict[str, int] = {}
     for pair in merges(model):
         order.setdefault("".join(pair), len(order))
+    known, pairs = set(model["vocab"]), set(merges(model))
+    for text in order:
+        cuts = ((text[:at], text[at:]) for at in range(1, len(text)))
+        if any({*cut} <= known and cut not in pairs for cut in cuts):
+            refuse(f"does not make {quoted(text)} of all that it could be made of, so it is not")
     return [float(-order[text]) if text in order else NEVER for text in texts]
 
 
@@ -114,16 +121,19 @@ def kind_name(tokenizer: Tokenizer, model: Mapping[str, Any]) -> str:
         names.setdefault(kind, name)
     expected = [tokenizer.cuts(text) for text in PROBES]
     for kind, name in names.items():
-        if kind.whole_words == whole_words and expected == [bare(name).cuts(t) for t in PROBES]:
+        if kind.whole_words == whole_words and expected == cuts_of(name):
             return name
     return str(refuse("cuts texts in a way that llama.cpp has no name for, so it is not"))
 
 
-def bare(name: str) -> Tokenizer:
-    """A tokenizer of bytes alone that cuts texts in a way known by name."""
-    keys = {"model": "gpt2", "pre": name, "tokens": list(byte_characters()), "merges": []}
-    keys["add_bos_token"] = False  # type: ignore[assignment]
-    return Tokenizer.from_gguf({f"tokenizer.ggml.{key}": value for key, value in keys.items()})
+@cache
+def cuts_of(name: str) -> list[list[str]]:
+    """The pieces that a way to cut texts makes of the probes, by a tokenizer of bytes alone."""
+    tokens = list(byte_characters())
+    keys: dict[str, object] = {"model": "gpt2", "pre": name, "tokens": tokens, "merges": []}
+    keys["add_bos_token"] = False
+    bare = Tokenizer.from_gguf({f"tokenizer.ggml.{key}": value for key, value in keys.items()})
+    return [bare.cuts(text) for text in PROBES]
 
 
 def special_ids(tokenizer: Tokenizer, texts: list[str], unknown: object) -> dict[str, Any]:
