@@ -9,7 +9,7 @@ import torch
 import girih
 from draw import distance
 from families import ROWS, SIZE
-from ggufs import write
+from ggufs import FILES, write
 from girih.checkpoints.source import open_source
 from girih.engine.load import load
 from girih.families.gguf import config_from_gguf
@@ -19,7 +19,6 @@ from girih.nn.build import canonical
 from girih.spec import FrequencyFactors, Llama3Scaling
 from oracle import PROMPTS, TOLERANCE, reference_logits, reference_model
 
-FILES = {name: row for name, row in ROWS.items() if row.gguf}
 WIDE = replace(
     ROWS["llama"],
     config=SIZE

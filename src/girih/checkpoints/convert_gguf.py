@@ -77,12 +77,14 @@ def convert_gguf(
             **({"general.quantization_version": 2} if kind.startswith("q") else {}),
             **metadata_of(spec, name),
         }
-        if found := unloadable(spec, name, {tensor.name for tensor in tensors}):
+        if found := unloadable(spec, name, [tensor.name for tensor in tensors]):
             raise SpecError(found)
         agrees(spec, metadata, tensors)
         metadata |= words(source)
-    except SpecError as error:
-        raise SpecError(f"{source.path}: {error}") from None
+    except (SpecError, FormatError) as error:
+        text = str(error)
+        named = text.startswith(str(source.path))
+        raise type(error)(text if named else f"{source.path}: {text}") from None
     with whole(target, single=True) as part:
         told = Told(progress, len(tensors))
         write_gguf(part, metadata, list(map(told.entry, tensors)))
