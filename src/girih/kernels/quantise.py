@@ -109,8 +109,9 @@ def _q4_k(values_nw: Tensor) -> Tensor:
     """Eight parts of 32, each with a scale and a minimum of six bits."""
     parts = values_nw.view(-1, 8, 32)
     (outer, near_scales), (below, near_minima) = map(_sixths, _line(parts))
-    scales, minima, least = near_scales, near_minima, torch.full_like(near_scales, torch.inf)
-    levels = torch.empty_like(parts)
+    # To begin with zeros, which are nearer than scales too small for half precision.
+    scales, minima = torch.zeros_like(near_scales), torch.zeros_like(near_minima)
+    levels, least = torch.zeros_like(parts), parts.square().sum(-1)
     for scale, minimum in product(_NEAR, _NEAR):
         codes = (near_scales + scale).clamp_(0, 63), (near_minima + minimum).clamp_(0, 63)
         step, lowest = (outer * codes[0]).unsqueeze(-1), (below * codes[1]).unsqueeze(-1)
