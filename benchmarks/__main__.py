@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
-from benchmarks import processes, speed
+from benchmarks import files, processes, speed
 from benchmarks.protocol import ROOT, Failed
 from benchmarks.row import Row
 from benchmarks.session import Session, say
@@ -21,6 +21,7 @@ PARTS: dict[str, Callable[[Session], Iterator[Row]]] = {
     "start": processes.start,
     **{name: partial(speed.shape, name=name) for name in speed.SHAPES},
     "correctness": processes.correctness,
+    "gguf": files.gguf,
 }
 
 
