@@ -1,5 +1,6 @@
 """GGUF files that cannot be written: one line that says why, and nothing left behind."""
 
+import contextlib
 import errno
 import json
 import os
@@ -11,6 +12,7 @@ from safetensors.torch import load_file, save_file
 import girih as package
 from broken import CONFIG, ONE_LAYER, girih, one_line, write
 from broken import tensors as tensors_of
+from ggufs import MORE
 from girih.checkpoints import gguf_write
 from girih.checkpoints.gguf import read_gguf
 from girih.checkpoints.mapped import map_tensor
@@ -221,3 +223,22 @@ def test_tensors_that_llama_cpp_would_not_load(tmp_path, capfd):
     package.convert(tmp_path / "llama", tmp_path / "fine.gguf")
     says = "llama.cpp has no place for blk.0.attn_output.bias in qwen3"
     fails(capfd, tmp_path / "qwen3", tmp_path / "n.gguf", says)
+
+
+HOSTILE = ("x", "", -1, 0, 2**40, 2**64 - 1, float("nan"), float("inf"), -1e30, [], [1, 2], True)
+
+
+@pytest.mark.parametrize("name", MORE)
+def test_headers_with_any_value_are_read_or_refused(name):
+    """Every key of every architecture, with what it may not be."""
+    config = MORE[name].config | {"model_type": MORE[name].model_type}
+    spec, arch = spec_from_config(config), architecture(config["model_type"])
+    good = {"general.architecture": arch} | metadata_of(spec, arch)
+    shapes = {"token_embd.weight": (97, 48), "output.weight": (97, 48)}
+    for key in good:
+        for value in HOSTILE:
+            with contextlib.suppress(ValueError):
+                spec_from_config(config_from_gguf(good | {key: value}, shapes))
+        with contextlib.suppress(ValueError):
+            spec_from_config(config_from_gguf({k: good[k] for k in good if k != key}, shapes))
+    assert spec_from_config(config_from_gguf(good, shapes))

@@ -146,7 +146,7 @@ def score_scale(name: str) -> Reader:
         sizes = Config(config, reader.path)
         width = width_of_heads(reader, name, sizes)
         if sizes.integer("num_hidden_layers") == LARGEST[name]:
-            width = sizes.integer("hidden_size") // sizes.integer("num_attention_heads")
+            width = sizes.integer("hidden_size") // max(1, sizes.integer("num_attention_heads"))
         return {"query_pre_attn_scalar": width}
 
     return read
@@ -170,7 +170,7 @@ def gpt2(reader: Config, config: Mapping[str, Any], shapes: Shapes) -> dict[str,
 
 def bloom(reader: Config, config: Mapping[str, Any], shapes: Shapes) -> dict[str, Any]:
     """BLOOM: as many keys as queries, an MLP of four times the width."""
-    reader.only("bloom.feed_forward_length", 4 * config["hidden_size"])
+    reader.only("bloom.feed_forward_length", 4 * Config(config, reader.path).integer("hidden_size"))
     reader.only("bloom.attention.head_count_kv", config["n_head"])
     return {}
 

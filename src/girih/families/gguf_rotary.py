@@ -89,6 +89,8 @@ def yarn(reader: Config, name: str, factor: float) -> dict[str, Any]:
         reader.only(f"{key}attn_factor", 1)
         share = round(10 * shortest(every), 6)
         return out | {"mscale": share, "mscale_all_dim": share}
+    if every < 0:
+        raise SpecError(f"{reader.path}: {key}yarn_log_multiplier {every} is below zero")
     ratio = magnitude(factor, 1.0) / magnitude(factor, every)
     return out | {"attention_factor": own * ratio}
 
