@@ -66,28 +66,28 @@ class Girih:
         girih.convert(model, path, to=kind)
         return os.path.getsize(path)
 
-    def exact(self, path: str) -> girih.Model:
-        """A file's model by the exact plan, loaded once."""
+    def precise(self, path: str) -> girih.Model:
+        """A file's model in float32, loaded once; blocks stay packed."""
         if self.loaded[0] != path:
-            self.loaded = (path, girih.load(path, "exact"))
+            self.loaded = (path, girih.load(path, girih.Plan(dtype="float32")))
         return self.loaded[1]
 
     def ids(self, path: str, text: str) -> list[int]:
         """The tokens of a text."""
-        words = self.exact(path).tokenizer
+        words = self.precise(path).tokenizer
         assert words is not None
         return words.encode(text)
 
     def greedy(self, path: str, prompt: list[int], count: int) -> list[int]:
         """The likeliest tokens one by one after a prompt; no end token ends them."""
-        found = girih.Model(self.exact(path).module).generate([prompt], max_tokens=count)
+        found = girih.Model(self.precise(path).module).generate([prompt], max_tokens=count)
         return list(found[0].tokens)
 
     def against(self, path: str, prompt: list[int], saved: str) -> dict[str, Any]:
-        """How far another engine's logits of every token are from those of the exact plan."""
-        ours = self.exact(path).logits([prompt])[0].float().numpy()
+        """How far another engine's logits of every token are from girih's in float32."""
+        ours = self.precise(path).logits([prompt])[0].float().numpy()
         theirs = np.load(saved)
-        leaves = self.exact(path).spec.stacks[0].leaves()
+        leaves = self.precise(path).spec.stacks[0].leaves()
         acts = [getattr(branch.mixer, "activation", "") for _, branch in leaves]
         return {
             "distance": float(abs(ours - theirs).max() / abs(ours).max()),

@@ -146,6 +146,8 @@ class Llama:
     def plain(self, path: str) -> Any:
         """An empty context of a file's model with the plainest settings, on one thread."""
         if getattr(self, "path", None) != path:
+            for model in self.models.values():
+                llama_cpp.llama_model_free(model)
             self.models.clear()
             self.open(path, threads=1, context=512)
         params = llama_cpp.llama_context_default_params()
