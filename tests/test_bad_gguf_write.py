@@ -205,14 +205,15 @@ def test_families_without_an_architecture(tmp_path, capfd):
     assert [architecture(each) for each in named] and "gptj" not in named
 
 
-BIASED = {
+OTHERWISE = {
+    "smollm3": dict(no_rope_layer_interval=2),
     "llama": dict(attention_bias=True, mlp_bias=True),
     "qwen3": dict(attention_bias=True, head_dim=16),
 }
 
 
-def test_tensors_that_llama_cpp_would_not_load(tmp_path, capfd):
-    for name, more in BIASED.items():
+def test_models_that_llama_cpp_would_not_load_or_run_otherwise(tmp_path, capfd):
+    for name, more in OTHERWISE.items():
         config = CONFIG | SMALL | dict(model_type=name) | more
         tensors = {}
         for ours, tensor in spec_from_config(config).tensors().items():
@@ -223,6 +224,8 @@ def test_tensors_that_llama_cpp_would_not_load(tmp_path, capfd):
     package.convert(tmp_path / "llama", tmp_path / "fine.gguf")
     says = "llama.cpp has no place for blk.0.attn_output.bias in qwen3"
     fails(capfd, tmp_path / "qwen3", tmp_path / "n.gguf", says)
+    says = ("cannot say that $.stacks[0].layers[1]", "position is None and would be read as Rope")
+    fails(capfd, tmp_path / "smollm3", tmp_path / "n.gguf", *says)
 
 
 HOSTILE = ("x", "", -1, 0, 2**40, 2**64 - 1, float("nan"), float("inf"), -1e30, [], [1, 2], True)

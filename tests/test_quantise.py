@@ -72,13 +72,15 @@ SHAPES = {
     "heavy": lambda made: torch.randn(24, 1024, generator=made) ** 3,
 }
 
+BOUNDS = {"normal": 1.01, "uniform": 0.98, "skewed": 0.99, "heavy": 1.01}
+
 
 @pytest.mark.parametrize("name", SHAPES)
 def test_q4_k_is_near_the_best_lines_and_well_below_q4_0(name):
-    """The bound leaves room for the six bits of scales and minima and no more."""
+    """The bound falls to one try, and to scales and minima that are only rounded to six bits."""
     x = SHAPES[name](torch.Generator().manual_seed(5))
     found = rmse(quantise(x, "Q4_K").unpack(), x)
-    assert found <= 1.04 * line(x), (found, line(x))
+    assert found <= BOUNDS[name] * line(x), found / line(x)
     assert found <= 0.85 * rmse(quantise(x, "Q4_0").unpack(), x)
 
 
