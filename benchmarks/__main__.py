@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
-from benchmarks import attention, gpu, grouped, processes, speed
+from benchmarks import attention, files, gpu, grouped, processes, speed
 from benchmarks.protocol import ROOT, Failed
 from benchmarks.row import Row
 from benchmarks.session import Session, say
@@ -25,6 +25,7 @@ PARTS: dict[str, Callable[[Session], Iterator[Row]]] = {
     "grouped": grouped.grouped,
     "correctness": processes.correctness,
     "gpu": gpu.rows,
+    "gguf": files.gguf,
 }
 
 
