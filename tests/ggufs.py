@@ -26,6 +26,7 @@ NEAR_FAR = ROWS["gemma3"].config["rope_parameters"] | {
     "sliding_attention": dict(rope_type="default", rope_theta=10000.0)
 }
 WHOLE = dict(rope_parameters=dict(rope_type="default", rope_theta=300.0))
+LATENT = dict(attention_bias=False, rms_norm_eps=1e-6)
 MORE = {
     "gemma": changed("gemma"),
     "gemma2": changed("gemma2", query_pre_attn_scalar=10),
@@ -38,8 +39,8 @@ MORE = {
     "cohere2": changed("cohere2", num_hidden_layers=5, sliding_window_pattern=4),
     "smollm3": changed("smollm3", num_hidden_layers=5, no_rope_layer_interval=4),
     "starcoder2": changed("starcoder2"),
-    "deepseek": changed("deepseek-v3", rms_norm_eps=1e-6),
-    "deepseek-plain": changed("deepseek-v3", q_lora_rank=None, rms_norm_eps=1e-6, **WHOLE),
+    "deepseek": changed("deepseek-v3", **LATENT),
+    "deepseek-plain": changed("deepseek-v3", q_lora_rank=None, **LATENT | WHOLE),
 }  # fmt: skip
 """The families of which the list of all has no file, since its rows are about other facts."""
 FILES = {name: row for name, row in ROWS.items() if row.gguf} | MORE
