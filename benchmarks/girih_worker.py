@@ -51,8 +51,9 @@ class Girih:
         """Tokens per second of so many more tokens after a prompt."""
         return self.times([prompt], count + 1).decode_tps
 
-    def together(self, prompts: list[list[int]], count: int) -> float:
+    def together(self, prompts: list[list[int]], count: int, layout: str = "dense") -> float:
         """Tokens per second of several sequences, all counted."""
+        self.model.plan = dataclasses.replace(self.model.plan, layout=layout)
         return self.times(prompts, count + 1).decode_tps
 
     def times(self, prompts: list[list[int]], count: int) -> Times:
