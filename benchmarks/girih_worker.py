@@ -117,8 +117,9 @@ class Girih:
         assert sum(1 for _ in run) == count + 1 and run.results()[0].prompt_tokens
         return run.results()[0].times.decode_tps
 
-    def together(self, prompts: list[list[int]], count: int) -> float:
+    def together(self, prompts: list[list[int]], count: int, layout: str = "dense") -> float:
         """Tokens per second of several sequences, all counted."""
+        self.model.plan = dataclasses.replace(self.model.plan, layout=layout)
         return self.times(prompts, count + 1).decode_tps
 
     def times(self, prompts: list[list[int]], count: int) -> Times:
