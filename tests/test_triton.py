@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from girih.kernels import reference
-from girih.kernels.calls import Band
+from girih.kernels.calls import FULL, Band
 from girih.kernels.gpu import attend
 from girih.kernels.gpu.language import INTERPRETED
 from girih.kernels.gpu.layout import Held, tables
@@ -46,6 +46,12 @@ def test_widths_of_heads(widths):
 
 def run(call):
     return attend.attention(call, SMALL)
+
+
+def test_more_queries_than_keys():
+    """As where a text attends to a short source."""
+    call = attention(Drawn(torch.float32), (20, 3), (-13, 2), (2, 1), (16, 16), FULL)
+    assert max(gaps(run, reference.attention, call)) < DTYPES[torch.float32]
 
 
 def test_tiles_that_nobody_sees_are_not_read():

@@ -15,6 +15,7 @@ from girih.kernels import gpu, reference
 from girih.kernels.calls import CAUSAL, Band
 from girih.kernels.dispatch import BACKENDS, choose
 from girih.kernels.gpu import language, remembered
+from girih.kernels.tape import recording
 from girih.state.block import PlainRoom
 from tiles import DTYPES, SMALL, Drawn, attention, gap, pairs, wide
 
@@ -114,6 +115,7 @@ def test_refusals_are_told_in_words(monkeypatch):
         assert gpu.unreadable(one) == reason
     call.slopes_H = torch.ones(2, requires_grad=True)
     assert "does not learn" in gpu.unreadable(call)
+    assert gpu.unreadable(replace(call, bias_HP=torch.ones(2, 3))) == "it adds no bias to scores"
     monkeypatch.setattr(gpu, "find_spec", lambda name: None)
     absent = gpu.missing.__wrapped__(torch.device("cuda"))
     assert absent == "triton is not installed: pip install 'girih[gpu]'"
@@ -142,11 +144,14 @@ def test_what_is_read_in_place():
     draw, heads, widths = Drawn(torch.float32, False), (2, 1), (16, 16)
     call = asked(draw, *state(draw, (5, 9), 12, None, heads, widths), heads, widths)
     assert gpu.in_place(call) and not gpu.in_place(replace(call, room=None))
-    assert gap(gpu.attention(call), right(call)) < DTYPES[torch.float32]
+    wanted, recording.bound = right(call), False
+    assert gap(gpu.attention(call), wanted) < DTYPES[torch.float32]
+    assert not recording.bound, "a graph of this may be replayed"
     call.q_THD.requires_grad_()
     assert not gpu.in_place(call), "what is learned is appended elsewhere"
     learned = gpu.attention(call)
-    assert learned.requires_grad and gap(learned, right(call)) < DTYPES[torch.float32]
+    assert recording.bound, "and none of this"
+    assert learned.requires_grad and gap(learned, wanted) < DTYPES[torch.float32]
     call.counts = [2]
     assert not gpu.in_place(call)
 

@@ -41,6 +41,7 @@ class Attention(nn.Module):
         self.band = band(node.mask)
         self.rope = node.position if isinstance(node.position, Rope) else None
         self.slopes = node.position.slopes(node.heads) if isinstance(node.position, Alibi) else None
+        self.made_slopes: dict[tuple[torch.dtype, torch.device], Tensor] = {}
         self.lender = place.lenders.get(place.path)
         self.lends = place.path in place.lenders.values()
         assert self.lender or isinstance(node.keys, OwnKeys), "keys of no layer"
@@ -144,6 +145,13 @@ class Attention(nn.Module):
             return None
         return step.biases[SharedBias()]
 
+    def slopes_for(self, q_THD: Tensor) -> Tensor | None:
+        """How scores fall with distance, made once: no graph copies from the host."""
+        like = q_THD.dtype, q_THD.device
+        if self.slopes is not None and like not in self.made_slopes:
+            self.made_slopes[like] = torch.tensor(self.slopes, dtype=like[0], device=like[1])
+        return self.made_slopes.get(like)
+
     def call(
         self,
         q_THD: Tensor,
@@ -161,7 +169,7 @@ class Attention(nn.Module):
             scale=self.node.head_dim**-0.5 if self.node.scale is None else self.node.scale,
             band=self.band,
             softcap=self.node.softcap,
-            slopes_H=None if self.slopes is None else q_THD.new_tensor(self.slopes),
+            slopes_H=self.slopes_for(q_THD),
             bias_HP=self.bias(step),
             ends=step.ends,
             sinks_H=self.sinks,

@@ -21,6 +21,7 @@ from girih.kernels.gpu.layout import Held, Tables, readable, tables
 from girih.kernels.gpu.sizes import BACKWARD, FORWARD, Shape, Tiles, padded, tiles
 from girih.kernels.gpu.tiles import BAND, EARLIER, LATER
 from girih.kernels.grouped import GroupedCall
+from girih.kernels.tape import bind
 
 BITS = 1 / math.log(2)
 """Bits of a score of one."""
@@ -58,7 +59,8 @@ class Asked:
         return [Held(*parts[2 * n : 2 * n + 2], first) for n, first in enumerate(firsts)]
 
     def tables(self, sets: Sequence[Held], size: Tiles) -> Tables:
-        """The tables of the call for tiles of a size."""
+        """The tables of the call for tiles of a size; they are made of lengths, on the host."""
+        bind()
         firsts = [end - count for end, count in zip(self.ends, self.counts, strict=True)]
         return tables(self.counts, firsts, sets, (size.queries, size.keys))
 
@@ -70,9 +72,11 @@ class Asked:
 def attention(call: AttentionCall, size: Tiles | None = None) -> Tensor:
     """Softmax attention by tiles, with gradients; returns [T, H, V] in the dtype of the queries."""
     keys, values = list(call.k_KND), list(call.v_KND)
+    ends = call.ends or [part.shape[1] for part in keys]
     asked = Asked(
         counts=call.counts,
-        ends=call.ends or [part.shape[1] for part in keys],
+        # No position is below zero: where queries are more than keys, these are all moved.
+        ends=[max(both) for both in zip(ends, call.counts, strict=True)],
         scale=call.scale,
         bands=[limits(call.band)],
         rules=[(BAND.value,)],
