@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
-from benchmarks import attention, gpu, grouped, processes, speed
+from benchmarks import attention, files, gpu, grouped, paged, processes, speed
 from benchmarks.protocol import ROOT, Failed
 from benchmarks.row import Row
 from benchmarks.session import Session, say
@@ -17,6 +17,7 @@ from benchmarks.table import cells, put, table
 
 PARTS: dict[str, Callable[[Session], Iterator[Row]]] = {
     "sample": speed.sample,
+    "paged": paged.paged,
     "memory": processes.memory,
     "start": processes.start,
     **{name: partial(speed.shape, name=name) for name in speed.SHAPES},
@@ -25,6 +26,7 @@ PARTS: dict[str, Callable[[Session], Iterator[Row]]] = {
     "grouped": grouped.grouped,
     "correctness": processes.correctness,
     "gpu": gpu.rows,
+    "gguf": files.gguf,
 }
 
 

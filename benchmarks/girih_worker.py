@@ -3,10 +3,15 @@
 import dataclasses
 import os
 import sys
+import tempfile
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 import girih
+from benchmarks import tiny
 from benchmarks.protocol import serve
 from girih.checkpoints.source import open_source
 from girih.engine.bench import arbitrary, decode_bytes, prefill_flops
@@ -18,6 +23,9 @@ from girih.engine.sample import Sampling
 
 class Girih:
     """A model by girih's public interface, with the default plan."""
+
+    loaded: tuple[str, Any] = ("", None)
+    """The path of a file and its model, where one is compared with another engine's."""
 
     def machine(self) -> dict[str, Any]:
         """What the machine is and can do at most."""
@@ -45,6 +53,51 @@ class Girih:
             "backends": sorted(backends),
         }
 
+    def tiny_names(self) -> list[str]:
+        """The tiny models that can be made."""
+        return list(tiny.CONFIGS)
+
+    def tiny(self, name: str, path: str) -> None:
+        """Make a tiny model and write it as a float32 GGUF file."""
+        with tempfile.TemporaryDirectory() as folder:
+            tiny.make(Path(folder) / "model", name)
+            girih.convert(Path(folder) / "model", path, to="f32")
+
+    def convert(self, model: str, path: str, kind: str) -> int:
+        """Write a model as a GGUF file; its bytes."""
+        girih.convert(model, path, to=kind)
+        return os.path.getsize(path)
+
+    def precise(self, path: str) -> girih.Model:
+        """A file's model in float32, loaded once; blocks stay packed."""
+        if self.loaded[0] != path:
+            self.loaded = (path, girih.load(path, girih.Plan(dtype="float32")))
+        return self.loaded[1]
+
+    def ids(self, path: str, text: str) -> list[int]:
+        """The tokens of a text."""
+        words = self.precise(path).tokenizer
+        assert words is not None
+        return words.encode(text)
+
+    def greedy(self, path: str, prompt: list[int], count: int) -> list[int]:
+        """The likeliest tokens one by one after a prompt; no end token ends them."""
+        found = girih.Model(self.precise(path).module).generate([prompt], max_tokens=count)
+        return list(found[0].tokens)
+
+    def against(self, path: str, prompt: list[int], saved: str) -> dict[str, Any]:
+        """How far another engine's logits of every token are from girih's in float32."""
+        ours = self.precise(path).logits([prompt])[0].float().numpy()
+        theirs = np.load(saved)
+        leaves = self.precise(path).spec.stacks[0].leaves()
+        acts = [getattr(branch.mixer, "activation", "") for _, branch in leaves]
+        return {
+            "distance": float(abs(ours - theirs).max() / abs(ours).max()),
+            "rows": len(ours),
+            "same": int((ours.argmax(-1) == theirs.argmax(-1)).sum()),
+            "gelu": any(act.startswith("gelu") for act in acts),
+        }
+
     def prefill(self, prompt: list[int]) -> float:
         """Tokens per second of reading a prompt."""
         return self.times([prompt], 1).prefill_tps
@@ -64,8 +117,9 @@ class Girih:
         assert sum(1 for _ in run) == count + 1 and run.results()[0].prompt_tokens
         return run.results()[0].times.decode_tps
 
-    def together(self, prompts: list[list[int]], count: int) -> float:
+    def together(self, prompts: list[list[int]], count: int, layout: str = "dense") -> float:
         """Tokens per second of several sequences, all counted."""
+        self.model.plan = dataclasses.replace(self.model.plan, layout=layout)
         return self.times(prompts, count + 1).decode_tps
 
     def times(self, prompts: list[list[int]], count: int) -> Times:

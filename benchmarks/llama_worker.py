@@ -122,6 +122,44 @@ class Llama:
             token = likeliest(context)
         return read, time.perf_counter() - start
 
+    def greedy(self, path: str, prompt: list[int], count: int) -> list[int]:
+        """The likeliest tokens one by one after a prompt, nothing remembered in half precision."""
+        context = self.plain(path)
+        tokens: list[int] = []
+        feed(context, prompt)
+        for _ in range(count):
+            tokens.append(likeliest(context))
+            feed(context, [tokens[-1]])
+        llama_cpp.llama_free(context)
+        return tokens
+
+    def logits(self, path: str, prompt: list[int], save: str) -> None:
+        """Save the logits after every token of a prompt."""
+        context = self.plain(path)
+        batch = llama_cpp.llama_batch_init(len(prompt), 0, 1)
+        rows = [(token, at, 0) for at, token in enumerate(prompt)]
+        step(context, batch, rows, list(range(len(prompt))))
+        np.save(save, np.stack([logits_row(context, at) for at in range(len(prompt))]))
+        llama_cpp.llama_batch_free(batch)
+        llama_cpp.llama_free(context)
+
+    def plain(self, path: str) -> Any:
+        """An empty context of a file's model with the plainest settings, on one thread."""
+        if getattr(self, "path", None) != path:
+            for model in self.models.values():
+                llama_cpp.llama_model_free(model)
+            self.models.clear()
+            self.open(path, threads=1, context=512)
+        params = llama_cpp.llama_context_default_params()
+        params.n_ctx = params.n_batch = params.n_ubatch = self.length
+        params.n_threads = params.n_threads_batch = 1
+        params.type_k = params.type_v = llama_cpp.GGML_TYPE_F32
+        params.flash_attn_type = llama_cpp.LLAMA_FLASH_ATTN_TYPE_DISABLED
+        found = llama_cpp.llama_init_from_model(self.model(mmap=True), params)
+        if not found:
+            raise RuntimeError(f"llama.cpp cannot make a context of {path}")
+        return found
+
     def together(self, prompts: list[list[int]], count: int) -> float:
         """Tokens per second of several sequences, with the settings of decoding."""
         context = self.context(self.chosen["decode"], len(prompts))
@@ -165,11 +203,16 @@ def check(code: int) -> None:
 
 def likeliest(context: Any, index: int = -1) -> int:
     """The token of the largest logit of a row."""
+    return int(logits_row(context, index).argmax())
+
+
+def logits_row(context: Any, index: int) -> Any:
+    """The logits of a row, where llama.cpp has them."""
     vocabulary = llama_cpp.llama_model_get_vocab(llama_cpp.llama_get_model(context))
     size = llama_cpp.llama_vocab_n_tokens(vocabulary)
     pointer = llama_cpp.llama_get_logits_ith(context, index)
     floats = ctypes.cast(pointer, ctypes.POINTER(ctypes.c_float))
-    return int(np.ctypeslib.as_array(floats, (size,)).argmax())
+    return np.ctypeslib.as_array(floats, (size,))
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from mutants import (
 GEMMAS = {
     "gemma": Row(
         "gemma", SIZE | dict(head_dim=8, num_attention_heads=4), ROPE | GEMMA,
-        redraw=shy_gates("post_attention_layernorm", strength=900.0),
+        redraw=shy_gates("post_attention_layernorm", strength=500.0),
     ),
     "gemma2": Row(
         "gemma2",

@@ -63,8 +63,8 @@ def test_no_space_left_while_weights_are_written(room, to, model, tmp_path, monk
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             yield piece
 
-    whole = safetensors._checked
-    monkeypatch.setattr(safetensors, "_checked", pieces)
+    whole = safetensors.checked
+    monkeypatch.setattr(safetensors, "checked", pieces)
     fails(capfd, model, tmp_path / "new", str(tmp_path / "new"), "No space left on device", to=to)
 
 

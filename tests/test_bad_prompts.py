@@ -129,6 +129,11 @@ def test_sampling_out_of_range_is_a_value_error_that_names_it(options, model):
         (lambda: "turbo", "the mode 'turbo' is not known; known: fast, exact"),
         (lambda: package.Plan(mode="turbo"), "the mode 'turbo' is not known"),
         (lambda: package.Plan(dtype="int4"), "the dtype 'int4' is not one of float32"),
+        (lambda: package.Plan(state="int3"), "the state 'int3' is not known; known: plain, int8"),
+        (
+            lambda: package.Plan(layout="heap"),
+            "the layout 'heap' is not known; known: dense, paged",
+        ),
         (lambda: package.Plan(device="toaster"), "the device 'toaster' is not known"),
         (lambda: 7, "the mode 7 is not known"),
     ],

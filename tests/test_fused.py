@@ -9,6 +9,7 @@ from calls import (
     append,
     appending,
     attending,
+    attention,
     drawn,
     exactly,
     heads,
@@ -16,7 +17,11 @@ from calls import (
     same,
 )
 from girih.kernels import native, pytorch, reference
+from girih.kernels.calls import Band
 from girih.kernels.dispatch import choose
+from girih.spec import Slot
+from girih.state.step import step_of
+from girih.state.storage import State
 
 LENGTHS = (1, 2, 7, 8, 9, 100, 255, 256, 257, 512, 513, 1000)
 """Of what one query sees: both sides of every part, and odd ends."""
@@ -130,6 +135,24 @@ def test_one_query_attends_over_pages(page):
         assert state.blocks["a", "k"].shape[2] == page
         same(native.attention(call), exactly(call))
         same(pytorch.together(call, call.room, call.spans), exactly(call))
+
+
+@pytest.mark.parametrize("tokens", [3, 6, 7, 23])
+def test_a_window_on_pages_is_read_no_further_than_it_goes(tokens):
+    """The last page of a window of six is longer than the window."""
+    slots = (Slot("k", (2, 16), window=6), Slot("v", (2, 16), window=6))
+    state = State({"a": slots}, sequences=2, capacity=60, page=4)
+    for block in state.blocks.values():
+        block.fill_(torch.nan)
+    kept, shaped = drawn(2, tokens, 2, 16), heads(4, 2, 16)
+    for start in range(tokens):
+        step = step_of([[0]], state=state, rows=[1])
+        step.remember("a", k=kept[0, start : start + 1], v=kept[1, start : start + 1])
+        state.advance(step)
+    call = attention(shaped, state, [1], drawn(1, 4, 16, seed=2))
+    call.band = Band(left=5)
+    same(pytorch.together(call, call.room, call.spans), exactly(call))
+    same(native.attention(call), exactly(call))
 
 
 @pytest.mark.parametrize("page", [1, 4, 7])

@@ -9,16 +9,16 @@ import torch
 import girih
 from draw import distance
 from families import ROWS, SIZE
-from ggufs import write
+from ggufs import FILES, write
 from girih.checkpoints.source import open_source
 from girih.engine.load import load
-from girih.families.gguf import config_from_gguf, llama3
+from girih.families.gguf import config_from_gguf
+from girih.families.gguf_rotary import llama3
 from girih.kernels.packed import Packed
 from girih.nn.build import canonical
 from girih.spec import FrequencyFactors, Llama3Scaling
 from oracle import PROMPTS, TOLERANCE, reference_logits, reference_model
 
-FILES = {name: row for name, row in ROWS.items() if row.gguf}
 WIDE = replace(
     ROWS["llama"],
     config=SIZE
@@ -159,7 +159,7 @@ def test_what_a_header_may_say():
         ("general.architecture", "rwkv7", "'rwkv7' is not known; known: llama, qwen2"),
         ("llama.expert_count", 8, "llama.expert_count 8 is not supported, only 0"),
         ("llama.pooling_type", 8, "llama.pooling_type: not read"),
-        ("llama.rope.scaling.type", "yarn", "the rope scaling 'yarn' is not supported"),
+        ("llama.rope.scaling.type", "longrope", "the rope scaling 'longrope' is not supported"),
         ("llama.rope.dimension_count", 8, "rope.dimension_count 8 is not supported, only 16"),
         ("llama.block_count", None, "the key llama.block_count is missing"),
     ):

@@ -11,6 +11,7 @@ import torch
 from draw import distance, redraw
 from girih.nn.build import build
 from girih.nn.stack import Branch
+from girih.spec import SpecError, cost
 from girih.spec.cost import pool_bytes
 from girih.spec.pool import Pool
 from girih.state.step import step_of
@@ -121,6 +122,17 @@ def test_every_way_of_feeding_is_the_whole(name, storage):
             assert moved <= SAME
         for way, feeding in WAYS.items():
             assert distance(feeding(make, module, ids), whole) <= SAME, way
+
+
+def test_what_a_quantised_state_costs():
+    """Two layers, keys and values, two heads of eight: a byte or half of one each, and bounds."""
+    spec = SPECS["gqa"]
+    for form, each in (("int8", 8 + 4), ("int4", 4 + 4), ("bfloat16", 16)):
+        counted = cost(spec, context=50, batch=3, state=form)
+        assert counted.state_bytes_per_token == 2 * 2 * 2 * each
+        assert counted.state_bytes == 3 * 50 * 2 * 2 * 2 * each and counted.state == form
+    with pytest.raises(SpecError, match="unknown storage format 'int3'"):
+        cost(spec, state="int3")
 
 
 @pytest.mark.parametrize("storage", STORAGES)

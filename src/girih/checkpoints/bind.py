@@ -23,7 +23,24 @@ class Bound:
     stored: StoredTensor
     how: Stored
     heads: int = 0
-    """Heads among the rows, where rows are interleaved within each."""
+    """Heads among the rows, where the layout depends on them."""
+
+    @property
+    def format(self) -> str:
+        """The storage format of the canonical tensors: blocks stay unless values cross rows."""
+        return "float32" if self.stored.packed and self.crosses else self.stored.format
+
+    @property
+    def crosses(self) -> bool:
+        """Whether values leave their rows or change, which blocks cannot follow."""
+        return self.how.transposed or self.how.plus_one
+
+    @property
+    def as_is(self) -> bool:
+        """Whether one canonical tensor is stored as it is."""
+        how = self.how
+        moved = self.crosses or how.interleaved or how.by_head or how.per_head
+        return len(self.names) == 1 and not moved
 
 
 def expand(names: Names, tensors: Mapping[str, Tensor]) -> list[tuple[tuple[str, ...], Stored]]:
@@ -46,10 +63,13 @@ def expand(names: Names, tensors: Mapping[str, Tensor]) -> list[tuple[tuple[str,
     return out
 
 
-def stored_shape(shapes: Iterable[tuple[int, ...]], how: Stored) -> tuple[int, ...]:
+def stored_shape(shapes: Iterable[tuple[int, ...]], how: Stored, heads: int = 0) -> tuple[int, ...]:
     """The shape in which tensors of these shapes are stored together."""
     first, *rest = shapes
     stacked = (first[0] + sum(shape[0] for shape in rest), *first[1:])
+    if how.per_head:
+        one = (stacked[0] // heads, *stacked[1:])
+        return (heads, *(one[::-1] if how.transposed else one))
     return stacked[::-1] if how.transposed else stacked
 
 
@@ -83,7 +103,7 @@ def bind(
                 "the unquantised model (float32, float16 or bfloat16) or a GGUF file of it"
             )
         shapes = tuple(tensors[name].shape for name in ours)
-        expected = stored_shape(shapes, how)
+        expected = stored_shape(shapes, how, heads.get(ours[0], 0))
         if found.shape != expected:
             raise FormatError(
                 f"{where}: the tensor {how.name} has the shape {list(found.shape)}, "

@@ -1,30 +1,28 @@
-"""The same model in another kind of folder, one tensor in memory at a time."""
+"""The same model in another kind of folder or file, one tensor in memory at a time."""
 
 import contextlib
 import json
 import os
-import shutil
-import uuid
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from girih.checkpoints.bind import Bound, expand, stored_shape
+from girih.checkpoints.convert_gguf import FILES, convert_gguf
 from girih.checkpoints.errors import FormatError
 from girih.checkpoints.folder import EMBED, INDEX, SINGLE
 from girih.checkpoints.ggufs import heads_of
-from girih.checkpoints.mapped import dtype_of, map_tensor, tensor_pieces
-from girih.checkpoints.maps import Value, bound_tensor, unbound
+from girih.checkpoints.lookup import Lookup, Progress, Told
 from girih.checkpoints.native import FORMATS_KEY, ORIGIN
-from girih.checkpoints.safetensors import Buffer, Outgoing, write_safetensors
+from girih.checkpoints.safetensors import Outgoing, write_safetensors
 from girih.checkpoints.source import Source, open_source
 from girih.checkpoints.stored import StoredTensor, bytes_of
 from girih.checkpoints.text import tokenizer_of
 from girih.checkpoints.tokenizer import Tokenizer
+from girih.checkpoints.whole import whole
 from girih.families import family, spec_from_config
-from girih.kernels.packed import Packed
 from girih.spec import SpecError, format_of, to_json
 
 MOST_SHARD = 5 * 10**9
@@ -32,38 +30,48 @@ MOST_SHARD = 5 * 10**9
 
 PLAIN = ("float32", "bfloat16", "float16")
 
-Progress = Callable[[int, int], None]
-"""Called with the tensors done and their number."""
-
 
 def convert(
     model: str | os.PathLike[str],
     folder: str | os.PathLike[str],
     *,
-    to: str = "huggingface",
+    to: str | None = None,
     dtype: str | None = None,
     ignore: Collection[str] = (),
     progress: Progress | None = None,
-) -> None:
-    """Write a model as a new folder: "huggingface" (which `transformers` loads) or "girih".
+) -> tuple[str, ...]:
+    """Write a model as a new folder, "huggingface" (which `transformers` loads) or "girih", or as
+    a GGUF file (which llama.cpp runs): "f32", "f16", "bf16", "q8_0", "q4_0" or "q4_k".
 
-    Plain tensors keep their bytes unless `dtype` names another float dtype. Packed blocks stay as
-    they are in a girih folder and become `dtype` (by default float32, which loses nothing) in a
-    Hugging Face folder. Raises ValueError or OSError in one line, and leaves nothing half-written.
+    By default a Hugging Face folder, and f16 where the name ends in .gguf. Plain tensors keep their
+    bytes in a folder unless `dtype` names another float dtype; packed blocks stay as they are in a
+    girih folder and become `dtype` (by default float32, which loses nothing) in a Hugging Face
+    folder. Returns remarks on what was written otherwise than asked. Raises ValueError or OSError
+    in one line, and leaves nothing half-written.
     """
-    if to not in ("huggingface", "girih"):
-        raise ValueError(f"to {to!r}: not known; known: huggingface, girih")
-    form = plain_format(dtype) if dtype else None
     target = Path(folder)
+    ends = target.suffix == ".gguf"
+    kind = to or ("f16" if ends else "huggingface")
+    if kind not in ("huggingface", "girih", *FILES):
+        raise ValueError(f"to {to!r}: not known; known: huggingface, girih, {', '.join(FILES)}")
+    if ends != (kind in FILES):
+        wrong = "a GGUF file, whose name ends in .gguf" if kind in FILES else "a folder, not a file"
+        raise ValueError(f"{target}: {kind} is {wrong}")
+    form = plain_format(dtype) if dtype else None
+    if kind in FILES:
+        if dtype:
+            raise ValueError(f"dtype {dtype}: of folders only; of a GGUF file `to` says it all")
+        return convert_gguf(open_source(model, ignore=ignore), target, kind, progress)
     if os.path.lexists(target) and (not target.is_dir() or any(target.iterdir())):
         raise FileExistsError(f"{target}: already there and not an empty folder; name a new one")
     source = open_source(model, ignore=ignore)
     tokenizer = tokenizer_of(source)
-    write = write_huggingface if to == "huggingface" else write_native
+    write = write_huggingface if kind == "huggingface" else write_native
     with whole(target) as part:
         if tokenizer is not None:
             tokenizer.save(part)
         write(source, part, form, tokenizer, progress)
+    return ()
 
 
 def plain_format(dtype: str) -> str:
@@ -72,43 +80,6 @@ def plain_format(dtype: str) -> str:
         if (found := format_of(dtype).name) in PLAIN:
             return found
     raise ValueError(f"dtype {dtype!r}: not one of {', '.join(PLAIN)}")
-
-
-@contextlib.contextmanager
-def whole(target: Path) -> Iterator[Path]:
-    """A folder to write into, which becomes the target at the end; on any error nothing stays.
-
-    Inside a target that is there (it may be a mount or where the user stands), else beside it.
-    """
-    there = target.is_dir()
-    missing = [folder for folder in target.parents if not folder.exists()]
-    part = (target if there else target.parent) / f".{uuid.uuid4().hex[:8]}.part"
-    moved: list[Path] = []
-    try:
-        part.mkdir(parents=True)
-        yield part
-        for file in part.iterdir() if there else ():
-            moved.append(file.rename(target / file.name))
-        if there:
-            part.rmdir()
-        else:
-            part.rename(target)
-    except BaseException as error:
-        shutil.rmtree(part, ignore_errors=True)
-        for file in moved:
-            file.unlink(missing_ok=True)
-        for folder in missing:
-            with contextlib.suppress(OSError):
-                folder.rmdir()
-        if isinstance(error, OSError) and error.errno and ours(error, part):
-            text = f"{error.strerror}; nothing was kept"
-            raise OSError(error.errno, text, str(target)) from None
-        raise
-
-
-def ours(error: OSError, part: Path) -> bool:
-    """Whether an error is about what is written (which may have no name) and not what is read."""
-    return error.filename is None or os.fsdecode(error.filename).startswith(str(part.parent))
 
 
 def write_huggingface(
@@ -139,9 +110,10 @@ def write_huggingface(
         shapes = tuple(tensors[name].shape for name in names)
         name = how.name.removeprefix(origin.prefix)
         form = dtype or lookup.plain_format(names[0])
-        place = StoredTensor(name, form, stored_shape(shapes, how), folder, 0, 0)
+        count = heads.get(names[0], 0)
+        place = StoredTensor(name, form, stored_shape(shapes, how, count), folder, 0, 0)
         how = replace(how, name=name)
-        bound = Bound(names, shapes, place, how, heads.get(names[0], 0))
+        bound = Bound(names, shapes, place, how, count)
         for copy in (name, *(c for c, first in origin.copies.items() if first == name)):
             entries.append(Outgoing(copy, form, place.shape, partial(lookup.bound, bound)))
     config = dict(origin.config)
@@ -189,34 +161,6 @@ def agrees(source: Source, config: dict[str, Any]) -> None:
         )
 
 
-class Lookup:
-    """The canonical tensors of a source, mapped when they are asked for."""
-
-    def __init__(self, source: Source) -> None:
-        self.source = source
-        self.places = {name: bound for bound in source.bounds for name in bound.names}
-
-    def plain_format(self, name: str) -> str:
-        """The dtype in which a tensor can be stored plainly without loss."""
-        form = format_of(self.source.formats[name])
-        return "float32" if form.packed else form.name
-
-    def value(self, name: str) -> Value:
-        """One canonical tensor."""
-        place = self.places[name]
-        return dict(unbound(place, map_tensor(place.stored)))[name]
-
-    def bound(self, bound: Bound) -> Iterator[Buffer]:
-        """The bytes of a stored tensor that holds some canonical ones."""
-        value = bound_tensor(bound, {name: self.value(name) for name in bound.names})
-        return tensor_pieces(value.to(dtype_of(bound.stored.format)))
-
-    def single(self, name: str, form: str) -> Iterator[Buffer]:
-        """The bytes of a canonical tensor, its blocks as they are."""
-        value = self.value(name)
-        return tensor_pieces(value.data if isinstance(value, Packed) else value.to(dtype_of(form)))
-
-
 def described(tokenizer: Tokenizer | None, architecture: str, dtype: str) -> dict[str, Any]:
     """What a config has beside the architecture's numbers."""
     out: dict[str, Any] = {"architectures": [architecture], "dtype": dtype}
@@ -249,24 +193,6 @@ def write_shards(
         places |= {entry.name: name for entry in shard}
     index = {"metadata": {"total_size": total}, "weight_map": dict(sorted(places.items()))}
     write_json(folder / INDEX, index)
-
-
-class Told:
-    """Counts the tensors as they are written."""
-
-    def __init__(self, progress: Progress | None, total: int) -> None:
-        self.progress, self.total, self.done = progress, total, 0
-
-    def entry(self, entry: Outgoing) -> Outgoing:
-        """The same tensor, which reports when it is written."""
-        return Outgoing(entry.name, entry.format, entry.shape, partial(self.pieces, entry))
-
-    def pieces(self, entry: Outgoing) -> Iterator[Buffer]:
-        """The bytes, then the report."""
-        yield from entry.pieces()
-        self.done += 1
-        if self.progress is not None:
-            self.progress(self.done, self.total)
 
 
 def write_json(path: Path, data: dict[str, Any]) -> None:

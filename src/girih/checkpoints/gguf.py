@@ -20,7 +20,7 @@ from girih.spec.errors import SpecError
 from girih.spec.formats import FORMATS
 
 VERSIONS = (2, 3)
-_ALIGNMENT = 32
+ALIGNMENT = 32
 _MOST_ALIGNMENT = 64 << 10
 _MOST_KEYS = 1 << 16  # models have tens; each costs more memory here than in the file
 _MOST_TENSORS = 1 << 17
@@ -30,7 +30,7 @@ _MOST_NESTING = 4
 _MOST_NESTED = 1 << 12
 
 # gguf_type: number -> (struct code, bytes); 8 and 9 are strings and arrays.
-_NUMBERS = {
+NUMBERS = {
     0: ("B", 1),
     1: ("b", 1),
     2: ("H", 2),
@@ -52,8 +52,8 @@ _TYPE_NAMES = (
     "IQ1_M bfloat16 Q4_0_4_4 Q4_0_4_8 Q4_0_8_8 TQ1_0 TQ2_0 IQ4_NL_4_4 IQ4_NL_4_8 IQ4_NL_8_8 "
     "MXFP4 NVFP4 Q1_0 Q2_0"
 )
-_TYPES = dict(enumerate(_TYPE_NAMES.split()))
-_READ = ", ".join(name for name in _TYPES.values() if name in FORMATS)
+TYPES = dict(enumerate(_TYPE_NAMES.split()))
+_READ = ", ".join(name for name in TYPES.values() if name in FORMATS)
 _OLD_MAGICS = {b"lmgg": "GGML", b"fmgg": "GGMF", b"tjgg": "GGJT", b"algg": "GGLA"}
 
 
@@ -111,9 +111,9 @@ class _Cursor:
             return self.text(key)
         if kind == _ARRAY:
             return self.array(key, 1)
-        if kind not in _NUMBERS:
+        if kind not in NUMBERS:
             self.fail(f"{key} has the unknown type {kind}")
-        code, size = _NUMBERS[kind]
+        code, size = NUMBERS[kind]
         if kind == _BOOL:
             self.check_booleans(flag := self.take(size, key), key)
             return flag == b"\1"
@@ -130,9 +130,9 @@ class _Cursor:
             return self.strings(count, key)
         if kind == _ARRAY:
             return self.arrays(count, key, depth)
-        if kind not in _NUMBERS:
+        if kind not in NUMBERS:
             self.fail(f"{key} is an array of the unknown type {kind}")
-        code, size = _NUMBERS[kind]
+        code, size = NUMBERS[kind]
         raw = self.take(count * size, key)
         if kind == _BOOL:
             self.check_booleans(raw, key)
@@ -200,7 +200,7 @@ def _read_metadata(cursor: _Cursor, count: int) -> dict[str, Any]:
 
 
 def _alignment(cursor: _Cursor, metadata: Mapping[str, Any]) -> int:
-    found = metadata.get("general.alignment", _ALIGNMENT)
+    found = metadata.get("general.alignment", ALIGNMENT)
     if type(found) is not int or not 8 <= found <= _MOST_ALIGNMENT or found & (found - 1):
         cursor.fail(
             f"general.alignment is {quoted(str(found))}; "
@@ -219,7 +219,7 @@ def _read_tensor(cursor: _Cursor, index: int, alignment: int) -> StoredTensor:
     lengths = struct.unpack(f"<{dimensions}Q", cursor.take(8 * dimensions, f"the shape of {shown}"))
     kind = cursor.number("I", 4, f"the type of {shown}")
     offset = cursor.number("Q", 8, f"the offset of {shown}")
-    stored_as = _TYPES.get(kind, f"the unknown type {kind}")
+    stored_as = TYPES.get(kind, f"the unknown type {kind}")
     if stored_as not in FORMATS:
         cursor.fail(f"{shown} is stored as {stored_as}, which is not read; read are {_READ}")
     if not all(lengths):

@@ -35,6 +35,16 @@ class Numbers(_Lazy):
     def __init__(self, data: bytes, code: str) -> None:
         self._view = memoryview(data).cast(code)  # type: ignore[call-overload]
 
+    @property
+    def code(self) -> str:
+        """The struct code of its items."""
+        return str(self._view.format)
+
+    @property
+    def raw(self) -> bytes:
+        """Its bytes in a file."""
+        return bytes(self._view.tobytes())
+
     def __len__(self) -> int:
         return len(self._view)
 
@@ -57,6 +67,11 @@ class Strings(_Lazy):
 
     def __init__(self, data: bytes, starts: "array[int]", where: str) -> None:
         self._data, self._starts, self._where = data, starts, where
+
+    @property
+    def raw(self) -> bytes:
+        """Its bytes in a file."""
+        return self._data
 
     def __len__(self) -> int:
         return len(self._starts)

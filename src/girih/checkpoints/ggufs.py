@@ -4,7 +4,7 @@ import struct
 from collections.abc import Collection
 from typing import Any
 
-from girih.checkpoints.bind import Bound, bind
+from girih.checkpoints.bind import Bound, bind, expand
 from girih.checkpoints.errors import FormatError
 from girih.checkpoints.gguf import GGUF
 from girih.checkpoints.stored import stored_bytes
@@ -44,9 +44,13 @@ def bind_gguf(
     header: GGUF, config: dict[str, Any], spec: Model, ignore: Collection[str] = ()
 ) -> list[Bound]:
     """Which tensor of the file fills which canonical ones."""
+    module, tensors = family(config["model_type"]), spec.tensors()
+    names, older = module.GGUF_NAMES, getattr(module, "GGUF_OLDER", None)
+    if older and all(how.name in header.tensors for _, how in expand(older, tensors)):
+        names = older
     return bind(
-        family(config["model_type"]).GGUF_NAMES,
-        spec.tensors(),
+        names,
+        tensors,
         header.tensors,
         where=str(header.path),
         heads=heads_of(spec),
@@ -55,7 +59,7 @@ def bind_gguf(
 
 
 def heads_of(spec: Model) -> dict[str, int]:
-    """The heads among the rows of every query and key projection."""
+    """The heads among the rows of every projection whose layout may depend on them."""
     out = {}
     for stack in spec.stacks:
         for path, branch in stack.leaves():
@@ -64,5 +68,6 @@ def heads_of(spec: Model) -> dict[str, int]:
                     out[f"{path}.q.{kind}"] = branch.mixer.heads
                     out[f"{path}.k.{kind}"] = branch.mixer.kv_heads
             elif isinstance(branch.mixer, LatentAttention):
-                out[f"{path}.k_up.weight"] = branch.mixer.heads
+                for kind in ("k_up", "v_up"):
+                    out[f"{path}.{kind}.weight"] = branch.mixer.heads
     return out

@@ -21,10 +21,14 @@ def canonical_tensors(bounds: list[Bound]) -> Iterator[tuple[str, Value]]:
 
 def unbound(bound: Bound, value: Value) -> Iterator[tuple[str, Value]]:
     """The canonical tensors that one stored tensor holds."""
-    if bound.how.transposed:
+    if bound.how.per_head:
+        value = headless(value, bound.how.transposed)
+    elif bound.how.transposed:
         if isinstance(value, Packed):
             raise FormatError(f"{bound.stored.name}: packed blocks cannot be transposed")
         value = value.t()
+    if bound.how.plus_one:
+        value = (value.unpack() if isinstance(value, Packed) else value) - 1
     if bound.how.interleaved:
         value = rows(value, half_split(bound.shapes[0][0], bound.heads))
     if bound.how.by_head:
@@ -41,11 +45,29 @@ def bound_tensor(bound: Bound, canonical: Mapping[str, Value]) -> Tensor:
     parts = [canonical[name] for name in bound.names]
     plain = [part.unpack() if isinstance(part, Packed) else part for part in parts]
     value = plain[0] if len(plain) == 1 else torch.cat(plain)
+    value = ordered(bound, value)
+    if bound.how.plus_one:
+        value = value.float() + 1
+    if bound.how.per_head:
+        value = value.view(bound.heads, -1, value.shape[1])
+        return value.transpose(1, 2).contiguous() if bound.how.transposed else value
+    return value.t().contiguous() if bound.how.transposed else value
+
+
+def ordered(bound: Bound, value: Tensor) -> Tensor:
+    """The rows of canonical tensors, or of their blocks, in the order in which they are stored."""
     if bound.how.interleaved:
         value = value[torch.argsort(half_split(value.shape[0], bound.heads))]
-    if bound.how.by_head:
-        value = value[torch.argsort(part_by_part(bound))]
-    return value.t().contiguous() if bound.how.transposed else value
+    return value[torch.argsort(part_by_part(bound))] if bound.how.by_head else value
+
+
+def headless(value: Value, transposed: bool) -> Value:
+    """A matrix whose rows are those of all heads; blocks across rows become plain numbers."""
+    if isinstance(value, Packed) and not transposed:
+        rows = value.shape[0] * value.shape[1]
+        return Packed(value.data.flatten(0, 1), value.format, (rows, value.shape[2]))
+    plain = value.unpack() if isinstance(value, Packed) else value
+    return (plain.transpose(1, 2) if transposed else plain).flatten(0, 1)
 
 
 def rows(value: Value, index: Tensor | slice) -> Value:

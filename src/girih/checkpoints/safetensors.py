@@ -243,7 +243,7 @@ def _plan(
     return raw + b" " * (-len(raw) % 8), planned
 
 
-def _checked(tensor: Outgoing, nbytes: int) -> Iterator[Buffer]:
+def checked(tensor: Outgoing, nbytes: int) -> Iterator[Buffer]:
     """The pieces of a tensor; ValueError when they are not as many bytes as its shape says."""
     left = nbytes
     for piece in tensor.pieces():
@@ -271,7 +271,7 @@ def write_safetensors(
             file.write(struct.pack("<Q", len(header)))
             file.write(header)
             for tensor, nbytes in planned:
-                for piece in _checked(tensor, nbytes):
+                for piece in checked(tensor, nbytes):
                     file.write(piece)
         os.replace(part, path)
     except BaseException:

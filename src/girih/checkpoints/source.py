@@ -112,7 +112,7 @@ def written_format(path: Path, origin: Origin | None) -> str:
 
 def formats_of(bounds: Collection[Bound]) -> dict[str, str]:
     """The storage format of each canonical tensor."""
-    return {name: bound.stored.format for bound in bounds for name in bound.names}
+    return {name: bound.format for bound in bounds for name in bound.names}
 
 
 def located(model: str | os.PathLike[str], weights: bool) -> tuple[Path, str]:

@@ -57,6 +57,22 @@ class Tokenizer:
         """The tokenizer in the `tokenizer.*` keys of a GGUF header; ids equal llama.cpp's."""
         return cls(tokenizer_gguf.describe(metadata), "tokenizer.ggml")
 
+    @property
+    def described(self) -> Described:
+        """What it was made from."""
+        return self._described
+
+    def added(self) -> dict[int, tuple[str, bool]]:
+        """The tokens taken out of a text before anything else: text, and whether it is special."""
+        found = self._inner.get_added_tokens_decoder()
+        return {number: (token.content, token.special) for number, token in found.items()}
+
+    def cuts(self, text: str) -> list[str]:
+        """The pieces that a text is cut into before any tokens are merged."""
+        normal, cut = self._inner.normalizer, self._inner.pre_tokenizer
+        plain = normal.normalize_str(text) if normal else text
+        return [piece for piece, _ in cut.pre_tokenize_str(plain)] if cut else [plain]
+
     def encode(self, text: str, *, special: bool = True) -> list[int]:
         """Token ids; `special` adds BOS and EOS as the model does for a plain prompt.
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import girih
 from girih.cli.console import Progress, warn
-from girih.plan import Plan
+from girih.plan import LAYOUTS, STATES, Plan
 
 MOST = 2**53
 """No count on a command line means more than this."""
@@ -68,6 +68,12 @@ def add_plan(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--device", metavar="NAME", help="cpu, cuda, cuda:1 (default: the best)")
     group.add_argument("--dtype", metavar="NAME", help="float32, bfloat16 or float16")
+    group.add_argument(
+        "--state", choices=STATES, default="plain", help="how what is remembered is kept"
+    )
+    group.add_argument(
+        "--layout", choices=LAYOUTS, default="dense", help="where; paged: sequences share pages"
+    )
 
 
 def add_sampling(parser: argparse.ArgumentParser) -> None:
@@ -94,7 +100,7 @@ def plan_of(arguments: argparse.Namespace) -> Plan:
     """The plan that the arguments ask for."""
     wanted = {"device": arguments.device, "dtype": arguments.dtype}
     given = {name: value for name, value in wanted.items() if value is not None}
-    return Plan(mode=arguments.mode, **given)
+    return Plan(mode=arguments.mode, state=arguments.state, layout=arguments.layout, **given)
 
 
 def loaded(arguments: argparse.Namespace, plan: Plan) -> Any:

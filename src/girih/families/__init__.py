@@ -11,7 +11,10 @@ from girih.spec.base import show
 from girih.spec.errors import SpecError
 from girih.spec.model import Model
 
-SHARED = frozenset({"config", "gguf", "masks", "names", "parts", "rotary", "skeletons"})
+SHARED = frozenset(
+    {"config", "gguf", "gguf_names", "gguf_rotary", "gguf_writing"}
+    | {"masks", "names", "parts", "rotary", "skeletons"}
+)
 
 
 def known() -> list[str]:

@@ -1,6 +1,7 @@
 """BLOOM: scores that fall with distance, a norm of the embedding, biases everywhere."""
 
 from girih.families.config import Config
+from girih.families.gguf_names import FUSED
 from girih.families.names import QKV, Names, Stored, both
 from girih.families.parts import decoder, full_heads
 from girih.spec import MLP, Alibi, Head, LayerNorm, Model
@@ -24,6 +25,7 @@ NAMES: Names = {
     **both("decoder.norm", "transformer.ln_f"),
     "decoder.head.weight": "lm_head.weight",
 }
+GGUF_NAMES = FUSED
 
 
 def spec(config: Config) -> Model:

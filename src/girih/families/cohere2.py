@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from girih.families.config import Config
+from girih.families.gguf_names import COHERE
 from girih.families.masks import masks, pattern, window
 from girih.families.names import LLAMA, Names
 from girih.families.parts import attention, beside, biases, decoder, feed_forward, sizes
@@ -14,6 +15,7 @@ NAMES: Names = {
     for key, value in LLAMA.items()
     if ".mlp.pre" not in str(key)
 }
+GGUF_NAMES = COHERE
 
 
 def spec(config: Config) -> Model:

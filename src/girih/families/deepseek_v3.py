@@ -1,12 +1,14 @@
 """DeepSeek-V3 and R1: latent attention; only models all of whose layers are dense."""
 
 from girih.families.config import Config
+from girih.families.gguf_names import LATENT_SPLIT, LATENT_WHOLE
 from girih.families.names import LATENT
 from girih.families.skeletons import latent_decoder
 from girih.spec import Model
 
 ARCHITECTURE = "DeepseekV3ForCausalLM"
 NAMES = LATENT
+GGUF_NAMES, GGUF_OLDER = LATENT_SPLIT, LATENT_WHOLE
 
 
 def spec(config: Config) -> Model:

@@ -1,6 +1,7 @@
 """Gemma: norms that add one to their weights, an embedding scaled by the root of the width."""
 
 from girih.families.config import Config
+from girih.families.gguf_names import GEMMA
 from girih.families.names import LLAMA
 from girih.families.parts import ACTIVATIONS, attention, biases, pre_normed
 from girih.families.skeletons import gemma_like
@@ -8,6 +9,7 @@ from girih.spec import MLP, Model, RMSNorm
 
 ARCHITECTURE = "GemmaForCausalLM"
 NAMES = LLAMA
+GGUF_NAMES = GEMMA
 
 
 def spec(config: Config) -> Model:

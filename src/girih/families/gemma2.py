@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from girih.families.config import Config
+from girih.families.gguf_names import GEMMA
 from girih.families.masks import masks, window
 from girih.families.names import SANDWICH
 from girih.families.parts import attention, biases
@@ -11,6 +12,7 @@ from girih.spec import Model, RMSNorm
 
 ARCHITECTURE = "Gemma2ForCausalLM"
 NAMES = SANDWICH
+GGUF_NAMES = GEMMA
 
 
 def spec(config: Config) -> Model:

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from girih.families.config import Config
+from girih.families.gguf_names import GEMMA
 from girih.families.masks import masks, pattern, window
 from girih.families.names import SANDWICH
 from girih.families.parts import attention, biases
@@ -10,8 +11,7 @@ from girih.families.rotary import ropes
 from girih.families.skeletons import gemma_like, score_scale
 from girih.spec import Causal, Model, RMSNorm
 
-ARCHITECTURE = "Gemma3ForCausalLM"
-NAMES = SANDWICH
+ARCHITECTURE, NAMES, GGUF_NAMES = "Gemma3ForCausalLM", SANDWICH, GEMMA
 
 
 def spec(config: Config) -> Model:

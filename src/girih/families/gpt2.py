@@ -1,7 +1,8 @@
 """GPT-2: learned positions, layer norms with biases, a plain MLP, matrices stored transposed."""
 
 from girih.families.config import Config
-from girih.families.names import FUSED, QKV, Names, Stored, both
+from girih.families.gguf_names import FUSED
+from girih.families.names import QKV, Names, Stored, both
 from girih.families.parts import ACTIVATIONS, decoder, full_heads
 from girih.spec import MLP, Head, LayerNorm, Learned, Model
 

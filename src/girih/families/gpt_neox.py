@@ -4,12 +4,13 @@ from dataclasses import replace
 from functools import partial
 
 from girih.families.config import Config
+from girih.families.gguf_names import NEOX
 from girih.families.names import QKV, Names, Stored, both
 from girih.families.parts import beside, biases, decoder, feed_forward, full_heads, sizes
 from girih.families.rotary import rope
 from girih.spec import Head, LayerNorm, Model
 
-ARCHITECTURE = "GPTNeoXForCausalLM"
+ARCHITECTURE, GGUF_NAMES = "GPTNeoXForCausalLM", NEOX
 THEIRS, OURS = "gpt_neox.layers.{}", "decoder.layers.{}"
 IGNORED = (r"gpt_neox\.layers\.\d+\.attention\.(masked_)?bias",)
 FUSED = tuple(name.replace(".attn", ".block.attn") for name in QKV)

@@ -1,7 +1,8 @@
 """Llama 1 to 3 and what follows its config: rotary grouped-query attention and gated MLPs."""
 
 from girih.families.config import Config
-from girih.families.names import INTERLEAVED, LLAMA
+from girih.families.gguf_names import INTERLEAVED
+from girih.families.names import LLAMA
 from girih.families.parts import biases
 from girih.families.skeletons import llama_like
 from girih.spec import Model

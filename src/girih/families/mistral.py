@@ -3,8 +3,9 @@
 from functools import partial
 
 from girih.families.config import Config
+from girih.families.gguf_names import INTERLEAVED
 from girih.families.masks import windows
-from girih.families.names import INTERLEAVED, LLAMA
+from girih.families.names import LLAMA
 from girih.families.skeletons import llama_like
 from girih.spec import Model
 

@@ -24,6 +24,10 @@ class Stored:
     """Rows of each head stored with rotary pairs next to each other, as llama.cpp wants them."""
     by_head: bool = False
     """Several canonical tensors stored head by head: the rows of all for the first, and so on."""
+    per_head: bool = False
+    """Stored with an axis of heads in front; `transposed` then means each head on its own."""
+    plus_one: bool = False
+    """Stored with one added, as a norm multiplies by it."""
 
 
 Names = Mapping[Canonical, str | Stored]
@@ -88,6 +92,7 @@ INPUTS: Names = {
     "decoder.layers.{}.input.post.weight": "model.layers.{}.post_per_layer_input_norm.weight",
 }
 """The names of what layers with an input of their own have besides."""
+QKV = tuple(f"decoder.layers.{{}}.attn.{name}" for name in "qkv")
 
 ATTN, LATENT_ATTN = "decoder.layers.{}.attn", "model.layers.{}.self_attn"
 LATENT: Names = {
@@ -102,53 +107,3 @@ LATENT: Names = {
     ),
 }
 """The names of DeepSeek's latent attention."""
-
-GGUF: Names = {
-    "decoder.embed.weight": "token_embd.weight",
-    "decoder.position.weight": "position_embd.weight",
-    "decoder.layers.{}.attn.pre.weight": "blk.{}.attn_norm.weight",
-    "decoder.layers.{}.attn.pre.bias": "blk.{}.attn_norm.bias",
-    "decoder.layers.{}.attn.q.weight": "blk.{}.attn_q.weight",
-    "decoder.layers.{}.attn.q.bias": "blk.{}.attn_q.bias",
-    "decoder.layers.{}.attn.k.weight": "blk.{}.attn_k.weight",
-    "decoder.layers.{}.attn.k.bias": "blk.{}.attn_k.bias",
-    "decoder.layers.{}.attn.v.weight": "blk.{}.attn_v.weight",
-    "decoder.layers.{}.attn.v.bias": "blk.{}.attn_v.bias",
-    "decoder.layers.{}.attn.o.weight": "blk.{}.attn_output.weight",
-    "decoder.layers.{}.attn.o.bias": "blk.{}.attn_output.bias",
-    "decoder.layers.{}.attn.q_norm.weight": "blk.{}.attn_q_norm.weight",
-    "decoder.layers.{}.attn.k_norm.weight": "blk.{}.attn_k_norm.weight",
-    "decoder.layers.{}.mlp.pre.weight": "blk.{}.ffn_norm.weight",
-    "decoder.layers.{}.mlp.pre.bias": "blk.{}.ffn_norm.bias",
-    "decoder.layers.{}.mlp.gate.weight": "blk.{}.ffn_gate.weight",
-    "decoder.layers.{}.mlp.gate.bias": "blk.{}.ffn_gate.bias",
-    "decoder.layers.{}.mlp.up.weight": "blk.{}.ffn_up.weight",
-    "decoder.layers.{}.mlp.up.bias": "blk.{}.ffn_up.bias",
-    "decoder.layers.{}.mlp.down.weight": "blk.{}.ffn_down.weight",
-    "decoder.layers.{}.mlp.down.bias": "blk.{}.ffn_down.bias",
-    "decoder.norm.weight": "output_norm.weight",
-    "decoder.norm.bias": "output_norm.bias",
-    "decoder.head.weight": "output.weight",
-}
-"""The names of llama.cpp (`gguf-py/gguf/constants.py`, MODEL_TENSORS)."""
-
-INTERLEAVED: Names = {
-    **GGUF,
-    **{
-        f"decoder.layers.{{}}.attn.{name}.{kind}": Stored(
-            f"blk.{{}}.attn_{name}.{kind}", interleaved=True
-        )
-        for name in ("q", "k")
-        for kind in ("weight", "bias")
-    },
-}
-"""The same for the architectures whose queries and keys llama.cpp stores permuted."""
-
-QKV = tuple(f"decoder.layers.{{}}.attn.{name}" for name in "qkv")
-
-FUSED: Names = {
-    **{key: value for key, value in GGUF.items() if not str(key).startswith(QKV)},
-    tuple(f"{name}.weight" for name in QKV): "blk.{}.attn_qkv.weight",
-    tuple(f"{name}.bias" for name in QKV): "blk.{}.attn_qkv.bias",
-}
-"""The same for the architectures whose queries, keys and values are one matrix."""

@@ -1,6 +1,7 @@
 """OLMo 2: norms behind the mixers only, and one norm over all query or key heads."""
 
 from girih.families.config import Config
+from girih.families.gguf_names import GGUF
 from girih.families.names import LLAMA, renamed
 from girih.families.parts import biases, post_normed
 from girih.families.skeletons import llama_like
@@ -8,6 +9,7 @@ from girih.spec import AllHeads, Model
 
 ARCHITECTURE = "Olmo2ForCausalLM"
 NAMES = renamed(LLAMA, attn_post="post_attention_layernorm", mlp_post="post_feedforward_layernorm")
+GGUF_NAMES = GGUF
 
 
 def spec(config: Config) -> Model:

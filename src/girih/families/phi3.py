@@ -1,6 +1,7 @@
 """Phi-3 and 4: Llama's layers with q, k and v, and gate and up, stored as one matrix each."""
 
 from girih.families.config import Config
+from girih.families.gguf_names import PHI3
 from girih.families.masks import windows
 from girih.families.names import LLAMA, QKV, Names
 from girih.families.skeletons import llama_like
@@ -15,6 +16,7 @@ NAMES: Names = {
     tuple(f"{name}.weight" for name in QKV): "model.layers.{}.self_attn.qkv_proj.weight",
     tuple(f"{name}.weight" for name in FUSED[3:]): "model.layers.{}.mlp.gate_up_proj.weight",
 }
+GGUF_NAMES = PHI3
 
 
 def spec(config: Config) -> Model:

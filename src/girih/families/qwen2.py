@@ -1,8 +1,9 @@
 """Qwen2 and 2.5: Llama's layers with biases on queries, keys and values."""
 
 from girih.families.config import Config
+from girih.families.gguf_names import GGUF
 from girih.families.masks import optional_window
-from girih.families.names import GGUF, LLAMA
+from girih.families.names import LLAMA
 from girih.families.skeletons import llama_like
 from girih.spec import Model
 

@@ -1,8 +1,9 @@
 """Qwen3: Llama's layers with a norm of each query and key head before rotation."""
 
 from girih.families.config import Config
+from girih.families.gguf_names import GGUF
 from girih.families.masks import optional_window
-from girih.families.names import GGUF, LLAMA
+from girih.families.names import LLAMA
 from girih.families.parts import biases
 from girih.families.skeletons import llama_like
 from girih.spec import Model

@@ -127,6 +127,8 @@ def latent_decoder(config: Config, *, pairs: str, dense_by_default: int) -> Mode
     width = config.integer("qk_rope_head_dim")
     position = replace(rope(config, width), pairs=pairs)  # type: ignore[arg-type]
     plain = config.integer("qk_nope_head_dim")
+    if plain < 1 or width < 1:
+        raise SpecError(f"queries of qk_nope_head_dim {plain} and qk_rope_head_dim {width}")
     config.only("qk_head_dim", plain + width)
     config.get("head_dim", None)  # the part that is rotated
     return decoder(

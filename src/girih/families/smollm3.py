@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from girih.families.config import Config
+from girih.families.gguf_names import INTERLEAVED
 from girih.families.masks import Masks, masks
 from girih.families.names import LLAMA
 from girih.families.parts import biases
@@ -11,6 +12,7 @@ from girih.spec import Attention, Model, SpecError
 
 ARCHITECTURE = "SmolLM3ForCausalLM"
 NAMES = LLAMA
+GGUF_NAMES = INTERLEAVED
 
 
 def spec(config: Config) -> Model:

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from girih.families.config import Config
+from girih.families.gguf_names import GGUF
 from girih.families.masks import windows
 from girih.families.names import LLAMA, Names, both
 from girih.families.parts import attention, biases, decoder, feed_forward, sizes
@@ -18,6 +19,7 @@ NAMES: Names = {
     **both(f"{OURS}.mlp.pre", f"{THEIRS}.post_attention_layernorm"),
     **both("decoder.norm", "model.norm"),
 }
+GGUF_NAMES = GGUF
 
 
 def spec(config: Config) -> Model:

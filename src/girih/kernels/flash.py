@@ -23,7 +23,8 @@ MANY = 16
 
 def of_heads(call: AttentionCall) -> bool:
     """Whether each sequence has one query that sees all, whose heads can pass for many queries."""
-    if call.room is not None or len(call.counts) != call.q_THD.shape[0]:
+    in_place = call.room is not None and call.heads is not None
+    if in_place or len(call.counts) != call.q_THD.shape[0]:
         return False
     sees_all = call.band.causal or call.band.full
     return sees_all and call.q_THD.shape[1] >= MANY * call.k_KND[0].shape[0]

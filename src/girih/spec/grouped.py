@@ -57,6 +57,8 @@ class GroupedAttention(Node):
             what = "a group of windows" if level else "a window"
             require(size > 1, f"sizes: {what} of {size} has nothing to pool; at least two are")
         require(self.spans[-1] <= MOST_INT, "sizes: too large a number of tokens")
+        one_axis = self.position is None or self.position.sections is None
+        require(one_axis, "position: representatives stand at places of one axis")
         _ = self.inside
 
     @property

@@ -23,10 +23,7 @@ class Branch(Node):
     what: ClassVar[str] = "branch"
 
     name: str
-    mixer: (
-        "Attention | CrossAttention | GroupedAttention | LatentAttention | LayerInput | MLP"
-        "| Parallel"
-    )
+    mixer: "Mixer | Parallel"
     pre: RMSNorm | LayerNorm | None = None
     post: RMSNorm | LayerNorm | None = None
 

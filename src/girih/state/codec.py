@@ -83,13 +83,14 @@ class Quantised:
 
     def decode(self, planes: Sequence[Tensor], width: int) -> Tensor:
         """Low + step * level, computed in float32."""
-        packed, bounds = planes
-        level_D = packed
+        level_D, bounds = planes
         if self.form.bits == 4:
-            level_D = torch.stack([packed & 15, packed >> 4], -1).flatten(-2)[..., :width]
-        level_GD = parted(pad(level_D, (0, -width % self.form.group)), self.form.group)
+            level_D = torch.stack([level_D & 15, level_D >> 4], -1).flatten(-2)[..., :width]
+        if short := -width % self.form.group:
+            level_D = pad(level_D, (0, short))
         low_G1, step_G1 = torch.split(parted(bounds.float(), 2), 1, dim=-1)
-        x_GD = torch.addcmul(low_G1, step_G1, level_GD.float())
+        # In place: memory that is new to the process takes longer than what is done to it.
+        x_GD = parted(level_D.float(), self.form.group).mul_(step_G1).add_(low_G1)
         return x_GD.flatten(-2)[..., :width].to(self.dtype)
 
 

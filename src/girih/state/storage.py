@@ -50,14 +50,8 @@ class State:
         device: torch.device | str = "cpu",
     ) -> None:
         self.slots, self.device = dict(slots), torch.device(device)
-        self.pool = Pool(
-            sequences=sequences,
-            capacity=capacity,
-            slack=slack,
-            sources=sources,
-            page=page,
-            pages=pages,
-        )
+        sizes = dict(sequences=sequences, capacity=capacity, slack=slack, sources=sources)
+        self.pool = Pool(**sizes, page=page, pages=pages)
         self.codec, self.dtype = codec, dtype
         self.lengths = [0] * sequences
         self.written = [0] * sequences
@@ -295,13 +289,9 @@ class State:
         larger = asdict(replace(self.pool, capacity=capacity))
         made = State(self.slots, codec=self.codec, dtype=self.dtype, device=self.device, **larger)
         made.lengths, made.written = list(self.lengths), list(self.written)
-        made.given = list(self.given)
-        # A sequence that has begun keeps the horizon at which it did.
-        made.horizons = [
-            self.horizon(row) if length else self.horizons[row]
-            for row, length in enumerate(self.lengths)
-        ]
-        made.marks = [list(marks) for marks in self.marks]
+        kept = zip(self.lengths, self.horizons, strict=True)
+        made.horizons = [self.horizon(row) if n else h for row, (n, h) in enumerate(kept)]
+        made.marks, made.given = [list(marks) for marks in self.marks], list(self.given)
         for like, table in self.tables.items():
             made.tables[like].take(table)
         for key, block in self.kept.items():

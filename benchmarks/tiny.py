@@ -1,0 +1,69 @@
+"""Tiny random models of every family that llama.cpp runs too, as girih folders."""
+
+import json
+import math
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from girih.checkpoints.mapped import tensor_pieces
+from girih.checkpoints.native import ORIGIN
+from girih.checkpoints.safetensors import Outgoing, write_safetensors
+from girih.families import spec_from_config
+from girih.spec import to_json
+
+SIZE = dict(
+    vocab_size=97, hidden_size=64, intermediate_size=96, num_hidden_layers=3, rms_norm_eps=1e-6
+) | dict(num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=128)
+LAYERED = {key: value for key, value in SIZE.items() if key != "rms_norm_eps"}
+PLAIN = {key: value for key, value in LAYERED.items() if key != "num_key_value_heads"}
+GEMMA = SIZE | dict(head_dim=16, sliding_window=8, query_pre_attn_scalar=16)
+YARN = dict(rope_type="yarn", factor=4.0, original_max_position_embeddings=32)
+LATENT = (
+    SIZE
+    | dict(num_key_value_heads=4, first_k_dense_replace=3, kv_lora_rank=32, qk_nope_head_dim=24)
+    | dict(qk_rope_head_dim=8, v_head_dim=16)
+)
+CONFIGS: dict[str, dict[str, Any]] = {
+    "llama": SIZE,
+    "llama, YaRN": SIZE | dict(rope_scaling=YARN),
+    "mistral": SIZE | dict(sliding_window=None),
+    "qwen2": SIZE,
+    "qwen3": SIZE | dict(head_dim=32),
+    "gemma": SIZE | dict(head_dim=32),
+    "gemma2": GEMMA,
+    "gemma3_text": GEMMA | dict(num_hidden_layers=7),
+    "phi3": SIZE | dict(partial_rotary_factor=0.5),
+    "olmo2": SIZE,
+    "smollm3": SIZE | dict(num_hidden_layers=5),
+    "starcoder2": LAYERED,
+    "cohere2": LAYERED | dict(num_hidden_layers=5, sliding_window=8),
+    "gpt_neox": PLAIN,
+    "bloom": dict(vocab_size=97, hidden_size=64, n_layer=3, n_head=4),
+    "gpt2": dict(vocab_size=97, n_embd=64, n_layer=3, n_head=4, n_positions=128),
+    "deepseek_v2": LATENT,
+    "deepseek_v3": LATENT
+    | dict(q_lora_rank=40, rope_scaling=YARN | dict(mscale=0.7, mscale_all_dim=0.7)),
+}  # fmt: skip
+"""What is shown of a model -> its config; the type is the first word."""
+
+
+def make(folder: Path, name: str) -> None:
+    """A girih folder of random weights, norms and biases among them."""
+    folder.mkdir(parents=True)
+    config = {"model_type": name.split(",")[0], **CONFIGS[name]}
+    spec, made = spec_from_config(config), torch.Generator().manual_seed(len(name))
+    entries = []
+    for tensor, shape in spec.tensors().items():
+        values = torch.randn(shape.shape, generator=made)
+        if len(shape.shape) > 1:
+            values *= 1.5 / math.sqrt(shape.shape[-1])
+        else:
+            values = values * 0.3 + (0 if tensor.endswith("bias") else 1)
+        pieces = partial(tensor_pieces, values)
+        entries.append(Outgoing(tensor, "float32", tuple(values.shape), pieces))
+    (folder / "spec.json").write_text(json.dumps(to_json(spec)))
+    (folder / ORIGIN).write_text(json.dumps({"config": config}))
+    write_safetensors(folder / "model.safetensors", entries)
