@@ -244,18 +244,17 @@ SPECS = {
     "parallel-own-norms": beside(NORM, None),
     "bent-head": bent(),
     "layer-inputs": with_inputs(),
-    "sinks": decoder(replace(GQA, sinks=True)),
-    "sinks-in-a-window": decoder(replace(GQA, sinks=True, mask=Sliding(left=8), biases=("q",))),
-    "gated": decoder(replace(GQA, gated=True, biases=("q", "gate"), head_norm=NORM)),
-    "shared-keys": sharing(),
-    "shared-keys-normed": sharing(head_norm=RMSNorm(eps=1e-3), gated=True, sinks=True),
-    "shared-keys-norm-of-all-heads": sharing(head_norm=AllHeads(norm=NORM)),
-    "value-norm": decoder(replace(GQA, keys=OwnKeys(value_norm=RMSNorm(eps=1e-3)))),
-    "weightless-value-norm": decoder(replace(GQA, keys=OwnKeys(value_norm=BARE))),
-    "values-of-keys": decoder(
-        replace(GQA, head_norm=NORM, keys=OwnKeys(joined=True, value_norm=BARE))
+    "sinks": decoder(replace(GQA, sinks=True, mask=Sliding(left=8), biases=("q",))),
+    "gated": decoder(
+        replace(
+            GQA, gated=True, biases=("q", "gate"), head_norm=NORM, keys=OwnKeys(value_norm=NORM)
+        )
     ),
-    "weightless-norms": decoder(replace(GQA, head_norm=BARE), norm=BARE),
+    "shared-keys": sharing(),
+    "shared-keys-normed": sharing(head_norm=AllHeads(norm=NORM), gated=True, sinks=True),
+    "values-of-keys": decoder(
+        replace(GQA, head_norm=BARE, keys=OwnKeys(joined=True, value_norm=BARE)), norm=BARE
+    ),
 }
 
 
