@@ -11,7 +11,9 @@ from girih.spec.base import show
 from girih.spec.errors import SpecError
 from girih.spec.model import Model
 
-SHARED = frozenset({"config", "gguf", "gguf_names", "gguf_writing", "names", "parts", "rotary"})
+SHARED = frozenset(
+    {"config", "gguf", "gguf_names", "gguf_rotary", "gguf_writing", "names", "parts", "rotary"}
+)
 
 
 def known() -> list[str]:
