@@ -8,8 +8,8 @@ import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from girih.families import family, known, spec_from_config
-from girih.families.gguf import ARCHITECTURES
+from girih.families import known, spec_from_config
+from girih.families.gguf_writing import WRITTEN
 from girih.kernels.blocks import BLOCKS
 from girih.plan import DTYPES
 from girih.spec import (
@@ -61,12 +61,9 @@ def spec(row) -> Model:
 
 
 def in_gguf(name: str) -> str:
-    """Whether GGUF files of a family are read, and under which architecture."""
-    if name in ARCHITECTURES.values():
-        return "yes"
-    names = getattr(family(name), "GGUF_NAMES", None)
-    same = [other for other in ARCHITECTURES.values() if family(other).GGUF_NAMES is names]
-    return f"as `{same[0]}`" if same else "no"
+    """Whether GGUF files of a family are read and written, and under which architecture."""
+    found = WRITTEN.get(name)
+    return "no" if found is None else "yes" if found == name else f"as `{found}`"
 
 
 def features(specs: Iterable[Model]) -> str:

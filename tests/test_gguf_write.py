@@ -22,7 +22,7 @@ from girih.families.gguf_writing import difference
 from girih.kernels.packed import Packed
 from girih.nn.build import canonical
 from girih.spec import Llama3Scaling
-from oracle import PROMPTS, reference_model
+from oracle import PROMPTS, reference_logits, reference_model
 
 WIDE = ONE_LAYER | dict(hidden_size=256, intermediate_size=512, num_attention_heads=8)
 KINDS = gguf.GGMLQuantizationType
@@ -72,6 +72,9 @@ def test_every_family_comes_back(name, tmp_path):
     )
     for key in (key for key in wanted if not key.startswith(("general.", "GGUF."))):
         assert found.get(key) == wanted[key], key
+    girih.convert(tmp_path / "ours.gguf", tmp_path / "back")
+    again = type(model).from_pretrained(tmp_path / "back", pad_token_id=0)
+    assert worst(reference_logits(again), reference_logits(model)) <= 1e-5
 
 
 def test_older_latent_files_are_read(tmp_path):

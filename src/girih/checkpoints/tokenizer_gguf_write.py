@@ -10,7 +10,7 @@ from typing import Any
 
 from girih.checkpoints.errors import FormatError, quoted
 from girih.checkpoints.tokenizer import Tokenizer
-from girih.checkpoints.tokenizer_kinds import KINDS, Kind
+from girih.checkpoints.tokenizer_kinds import ENDS, KINDS, Kind
 from girih.checkpoints.tokenizer_parts import byte_characters
 
 NORMAL, UNKNOWN, CONTROL, USER, UNUSED, BYTE = 1, 2, 3, 4, 5, 6
@@ -144,7 +144,8 @@ def special_ids(tokenizer: Tokenizer, texts: list[str], unknown: object) -> dict
         named[name] = numbers.get(tokenizer.described.tokens.get(key, ""))
     if isinstance(unknown, str):
         named["unknown"] = numbers.get(unknown)
-    others = sorted(tokenizer.stop_ids - {tokenizer.eos})
+    ends = tokenizer.stop_ids - {tokenizer.eos}
+    others = sorted(number for number in ends if texts[number] not in ENDS)
     named |= dict(zip(("eot", "eom"), others, strict=False))
     out: dict[str, Any] = {
         f"{name}_token_id": number for name, number in named.items() if number is not None

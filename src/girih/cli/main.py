@@ -18,7 +18,7 @@ COMMANDS = {
     "show": "what a model is and what it costs, from its config or header alone",
     "run": "answer one prompt",
     "chat": "talk with a model",
-    "convert": "write a model as a Hugging Face or girih folder",
+    "convert": "write a model as another kind of folder or as a GGUF file",
     "explain": "which backend runs each layer, and why others do not",
     "eval": "how well a model predicts a text: perplexity",
     "bench": "how fast a model runs here, and how near to the machine's limits",

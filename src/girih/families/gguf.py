@@ -50,7 +50,8 @@ KEYS = dict.fromkeys(ARCHITECTURES, LLAMA_KEYS) | {
         "seq_length": "context_length",
         "layer_norm_epsilon": LAYER,
     },
-    "gptneox": NAMED | {"layer_norm_eps": LAYER},
+    "gptneox": {key: name for key, name in NAMED.items() if key != "rope_theta"}
+    | {"layer_norm_eps": LAYER, "rotary_emb_base": "rope.freq_base"},
     "starcoder2": GROUPED | {"norm_epsilon": LAYER},
     "cohere2": GROUPED | {"layer_norm_eps": LAYER, "logit_scale": "logit_scale"},
     "gemma2": LLAMA_KEYS
@@ -70,8 +71,8 @@ KEYS = dict.fromkeys(ARCHITECTURES, LLAMA_KEYS) | {
 }
 """The config's keys of an architecture -> those of its metadata."""
 OPTIONAL = frozenset(
-    ("num_key_value_heads", "rope_theta", "n_inner", "q_lora_rank", "first_k_dense_replace")
-) | {"attn_logit_softcapping", "final_logit_softcapping"}
+    ("num_key_value_heads", "rope_theta", "rotary_emb_base", "n_inner", "q_lora_rank")
+) | {"first_k_dense_replace", "attn_logit_softcapping", "final_logit_softcapping"}
 PERIODS = {"gemma2": 2, "gemma3": 6, "cohere2": 4}
 """Every how many layers one has no window, where the metadata does not say."""
 WINDOWED = ("llama", "phi3", "starcoder2")

@@ -27,7 +27,7 @@ def rotary(
 ) -> dict[str, Any]:
     """The rope settings; SpecError where another part of a head is rotated than is supported."""
     written = Config(config, reader.path)
-    theta = written.number("rope_theta", 10000.0)
+    theta = written.number("rope_theta", written.number("rotary_emb_base", 10000.0))
     if name == LATENT:
         head_dim = width = written.integer("qk_rope_head_dim")
     else:
