@@ -50,6 +50,8 @@ FILES: dict[str, tuple[int, tuple[str, ...], str]] = {
 """Kinds of files: llama.cpp's number, the formats of matrices (the first whose blocks fit), and
 that of the head, on which most depends."""
 POSITIONS = "decoder.position.weight"
+_MOST = 65504.0
+"""The largest number of half precision, in which blocks keep their scales."""
 _PIECE = 1 << 24
 """Values of a large matrix that are written at a time."""
 
@@ -154,10 +156,10 @@ def pieces(lookup: Lookup, bound: Bound) -> Iterator[Buffer]:
         return
     for value in rows_of(bound, values):
         plain = value.unpack() if isinstance(value, Packed) else value
-        if FORMATS[form].packed and not plain.isfinite().all():
+        if FORMATS[form].packed and not plain.abs().max() <= _MOST:
             raise SpecError(
-                f"{lookup.source.path}: {bound.names[0]} has values that are not finite, for which "
-                f"{form} has no place; write f32"
+                f"{lookup.source.path}: {bound.names[0]} has values that are not finite or beyond "
+                f"float16's, for which {form} has no place; write f32"
             )
         if FORMATS[form].packed:
             yield from tensor_pieces(quantise(plain, form).data)
