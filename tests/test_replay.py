@@ -130,7 +130,7 @@ def test_generated_tokens_do_not_depend_on_the_replay(monkeypatch):
     model = model_of(CASES["head norms"])
     prompts = [tiny.randoms(5), tiny.randoms(11, 2), [7]]
     usual = model.generate(prompts, max_tokens=12)
-    monkeypatch.setattr("girih.engine.run.replayed", lambda module: None)
+    monkeypatch.setattr("girih.engine.feed.replayed", lambda module: None)
     for one, other in zip(usual, model.generate(prompts, max_tokens=12), strict=True):
         assert one.tokens == other.tokens
 

@@ -57,6 +57,12 @@ class Tokenizer:
         """The tokenizer in the `tokenizer.*` keys of a GGUF header; ids equal llama.cpp's."""
         return cls(tokenizer_gguf.describe(metadata), "tokenizer.ggml")
 
+    @property
+    def vocabulary(self) -> dict[str, int]:
+        """Every token as it is written in the vocabulary, and its id."""
+        found: dict[str, int] = self._inner.get_vocab(with_added_tokens=True)
+        return found
+
     def encode(self, text: str, *, special: bool = True) -> list[int]:
         """Token ids; `special` adds BOS and EOS as the model does for a plain prompt.
 

@@ -9,6 +9,7 @@ from girih.engine.prompt import shown
 from girih.engine.result import Piece
 from girih.engine.run import Run
 from girih.engine.sample import Sampling
+from girih.engine.speculate import Speculate
 from girih.engine.stream import Stream
 
 if TYPE_CHECKING:
@@ -36,12 +37,12 @@ class Chat:
         self.interrupt()
         self.messages = [] if self.system is None else [self.system]
 
-    def stream(self, text: str, **sampling: Any) -> Stream:
+    def stream(self, text: str, *, speculate: Speculate = None, **sampling: Any) -> Stream:
         """Say something; the reply comes piece by piece. Options as for `Model.generate`."""
         chosen, said = Sampling(**sampling), message("user", text)
         self.interrupt()
         asked = [*self.messages, said]
-        run = self.model.run([asked], chosen, self.memory)
+        run = self.model.run([asked], chosen, self.memory, speculate)
         reply = Stream(run, pieces(run, self, asked))
         self.reply = weakref.ref(reply)
         return reply

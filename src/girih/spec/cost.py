@@ -96,9 +96,12 @@ def tensor_bytes(form: Format, tensor: Tensor) -> int:
     return form.row_bytes(tensor.shape[-1]) * (tensor.numel // tensor.shape[-1])
 
 
-def state_bytes(spec: Model, tokens: int, state: str) -> int:
-    """The bytes that one sequence of `tokens` tokens leaves in memory, in the format `state`."""
-    values = [slot.values(tokens) for slots in spec.state().values() for slot in slots]
+def state_bytes(spec: Model, tokens: int, state: str, *, slack: int = 0) -> int:
+    """The bytes that one sequence of `tokens` tokens leaves in memory, in the format `state`.
+
+    With `slack`, windows keep so many tokens more, by which they can be rewound.
+    """
+    values = [slot.values(tokens, slack) for slots in spec.state().values() for slot in slots]
     return sum(format_of(state).row_bytes(count) for count in values)
 
 

@@ -167,11 +167,25 @@ class DenseState:
             self.lengths[row] += count
             self.written[row] = max(self.written[row], self.lengths[row])
 
-    def mark(self, sequence: int) -> Mark:
-        """The point that a sequence has reached; good until the sequence is rewound before it."""
-        made = Mark(sequence, self.lengths[sequence])
+    def mark(self, sequence: int, at: int | None = None) -> Mark:
+        """The point that a sequence has reached, or passed after `at` tokens.
+
+        It is good until the sequence is rewound before it; whether windows still hold what a passed
+        point needs, `rewindable` says. Raises ValueError for a point that is not reached yet.
+        """
+        length = self.lengths[sequence]
+        if at is not None and not 0 <= at <= length:
+            raise ValueError(
+                f"state: sequence {sequence} of {length} tokens has no point at token {at}"
+            )
+        made = Mark(sequence, length if at is None else at)
         self.marks[sequence].append(made)
         return made
+
+    def release(self, mark: Mark) -> None:
+        """Forget a mark that is needed no more."""
+        kept = self.marks[mark.sequence]
+        self.marks[mark.sequence] = [other for other in kept if other is not mark]
 
     def rewind(self, mark: Mark) -> None:
         """Forget what a sequence appended after a mark.
