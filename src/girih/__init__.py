@@ -12,9 +12,11 @@ __version__ = "0.1.0"
 os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
 _WHERE = {
+    "Draft": "girih.engine.speculate",
     "Generation": "girih.engine.result",
     "Model": "girih.engine.model",
     "Plan": "girih.plan",
+    "PromptLookup": "girih.engine.speculate",
     "SpecError": "girih.spec",
     "build": "girih.nn.build",
     "convert": "girih.checkpoints.convert",
@@ -36,15 +38,19 @@ if TYPE_CHECKING:
     from girih.engine.load import load as load
     from girih.engine.model import Model as Model
     from girih.engine.result import Generation as Generation
+    from girih.engine.speculate import Draft as Draft
+    from girih.engine.speculate import PromptLookup as PromptLookup
     from girih.nn.build import build as build
     from girih.plan import Plan as Plan
     from girih.spec import SpecError as SpecError
     from girih.spec import cost as cost
 
 __all__ = [
+    "Draft",
     "Generation",
     "Model",
     "Plan",
+    "PromptLookup",
     "SpecError",
     "build",
     "convert",

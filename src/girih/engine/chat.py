@@ -9,7 +9,7 @@ from girih.engine.prompt import shown
 from girih.engine.result import Piece
 from girih.engine.run import Run
 from girih.engine.sample import Sampling
-from girih.engine.speculate import Speculate
+from girih.engine.speculate import Proposer
 from girih.engine.stream import Stream
 
 if TYPE_CHECKING:
@@ -24,8 +24,14 @@ class Chat:
     or that ends before its first token, leaves the conversation as it was.
     """
 
-    def __init__(self, model: "Model", memory: Memory, system: str | None = None) -> None:
-        self.model, self.memory, self.system = model, memory, None
+    def __init__(
+        self,
+        model: "Model",
+        memory: Memory,
+        system: str | None = None,
+        proposer: Proposer | None = None,
+    ) -> None:
+        self.model, self.memory, self.proposer, self.system = model, memory, proposer, None
         if system is not None:
             self.system = message("system", system)
         self.messages: list[dict[str, str]] = []
@@ -37,12 +43,12 @@ class Chat:
         self.interrupt()
         self.messages = [] if self.system is None else [self.system]
 
-    def stream(self, text: str, *, speculate: Speculate = None, **sampling: Any) -> Stream:
+    def stream(self, text: str, **sampling: Any) -> Stream:
         """Say something; the reply comes piece by piece. Options as for `Model.generate`."""
         chosen, said = Sampling(**sampling), message("user", text)
         self.interrupt()
         asked = [*self.messages, said]
-        run = self.model.run([asked], chosen, self.memory, speculate)
+        run = self.model.run([asked], chosen, self.memory, self.proposer)
         reply = Stream(run, pieces(run, self, asked))
         self.reply = weakref.ref(reply)
         return reply

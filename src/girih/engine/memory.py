@@ -7,8 +7,6 @@ from girih.state.dense import DenseState
 
 FIRST = 256
 """Tokens of the first allocation for a conversation; it doubles as the conversation grows."""
-SLACK = 16
-"""Tokens by which windows can be rewound: as many as may be proposed at once."""
 WORTH = 32
 """Tokens in common below which no copy is made of a sequence."""
 
@@ -44,6 +42,13 @@ class Memory:
     def bytes(self) -> int:
         """The memory allocated, in bytes."""
         return self.state.bytes
+
+    @property
+    def ahead(self) -> int:
+        """How many of the last tokens of a sequence can be taken back: all, unless it has windows."""
+        kinds = (slot for slots in self.state.slots.values() for slot in slots)
+        windowed = any(slot.window is not None for slot in kinds)
+        return self.state.slack if windowed else self.state.capacity
 
     @property
     def busy(self) -> bool:

@@ -11,7 +11,7 @@ from girih.engine.chat import Chat
 from girih.engine.explain import explained
 from girih.engine.finite import checked
 from girih.engine.feed import CHUNK, Feed, device_of
-from girih.engine.memory import FIRST, SLACK, Memory
+from girih.engine.memory import FIRST, Memory
 from girih.engine.prompt import Prompt, Prompter, conversation, listed, shown
 from girih.engine.result import Generation
 from girih.engine.run import Run
@@ -95,24 +95,41 @@ class Model:
         """The text that continues one prompt, piece by piece; options as for `generate`."""
         return Stream(self.run([prompt], Sampling(**sampling), memory, speculate))
 
-    def chat(self, system: str | None = None, memory: Memory | None = None) -> Chat:
-        """A conversation whose turns cost only their new tokens, and in a `memory` that has several
-        sequences only what none of those begins with."""
-        if memory is None:
-            memory = Memory(self.state(1, FIRST, SLACK), 1, grows=True)
-        return Chat(self, memory, system)
+    def chat(
+        self,
+        system: str | None = None,
+        *,
+        memory: Memory | None = None,
+        speculate: Speculate = None,
+    ) -> Chat:
+        """A conversation whose turns cost only their new tokens.
 
-    def memory(self, *, sequences: int, tokens: int) -> Memory:
+        In a `memory` with other texts it starts with what any of them has in common with it. To
+        `speculate` is meant as for `generate`, of all turns.
+        """
+        proposer = proposer_of(speculate, self)
+        if memory is None:
+            slack = 0 if proposer is None else proposer.most
+            memory = Memory(self.state(1, FIRST, slack), 1, grows=True)
+        return Chat(self, memory, system, proposer)
+
+    def memory(self, *, sequences: int, tokens: int, slack: int = 0) -> Memory:
         """What lets prompts share their beginnings: `sequences` of at most `tokens` tokens each.
 
         Give it to `generate`, `stream` or `chat`, time after time; it holds ended texts until their
-        room is wanted. All of its memory is taken now (`bytes`); raises ValueError where the
-        machine has not got it.
+        room is wanted. By `slack` tokens windows can be rewound: as many as may be guessed ahead.
+        All of its memory is taken now (`bytes`); raises ValueError where the machine has not got it.
         """
-        for name, value in {"sequences": sequences, "tokens": tokens}.items():
-            if type(value) is not int or value < 1:
-                raise ValueError(f"memory: {name} {shown(value)} is not a whole number from 1 on")
-        return Memory(self.state(sequences, tokens, SLACK), sequences)
+        for name, value, least in (
+            ("sequences", sequences, 1),
+            ("tokens", tokens, 1),
+            ("slack", slack, 0),
+        ):
+            if type(value) is not int or value < least:
+                raise ValueError(
+                    f"memory: {name} {shown(value)} is not a whole number from {least} on"
+                )
+        return Memory(self.state(sequences, tokens, slack), sequences)
 
     @torch.no_grad()
     def capture(
@@ -165,8 +182,7 @@ class Model:
         memory.reserve(need)
         if proposer is None:
             return Run(Feed(self.module, memory), tracks)
-        most = min(proposer.most, memory.state.slack)
-        speculation = Speculation(proposer, tracks, need, most)
+        speculation = Speculation(proposer, tracks, need, min(proposer.most, memory.ahead))
         return Run(Feed(self.module, memory), tracks, speculation)
 
     def state(self, sequences: int, capacity: int, slack: int = 0) -> DenseState:

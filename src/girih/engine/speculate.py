@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 BEGIN = 4
 """Tokens proposed at first."""
+MOST = 7
+"""Tokens proposed at most unless more are asked for: with the newest one they make the eight rows
+that products and attention take at the price of about two."""
 PATIENCE = 63
 """Steps without a proposal, at most, before another one is tried."""
 
@@ -62,7 +65,7 @@ class PromptLookup:
     """
 
     ngram: int = 3
-    most: int = 10
+    most: int = MOST
 
     def __post_init__(self) -> None:
         at_least_one("ngram", self.ngram)
@@ -129,7 +132,7 @@ class Draft:
     It keeps a memory of its own between runs. Raises ValueError for less than one.
     """
 
-    def __init__(self, model: "Model", most: int = 5) -> None:
+    def __init__(self, model: "Model", most: int = MOST) -> None:
         at_least_one("most", most)
         self.model, self.most = model, most
         self.memory: Memory | None = None

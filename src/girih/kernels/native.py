@@ -33,6 +33,8 @@ BLOCK = 32
 
 WIDE = 16
 """Lanes of the vectors with which many queries attend faster than by PyTorch."""
+AHEAD = 8
+"""Queries of a sequence up to which each passes over the keys alone, as they lie in the state."""
 FEW = 32
 """Beyond this many rows a plain matrix is better widened once for all of them."""
 
@@ -123,8 +125,13 @@ def refuses_attention(call: AttentionCall) -> str | None:
         return "it has no sinks"
     if call.slopes_H is not None:
         return "its scores do not fall with distance"
-    if len(call.counts) != call.q_THD.shape[0]:
+    if not few(call):
         return refuses_many(call)
+    return refuses_state(call) or refuses_rows(call.q_THD)
+
+
+def refuses_state(call: AttentionCall) -> str | None:
+    """Why keys and values cannot be read where they lie."""
     if call.room is None or call.spans is None or call.heads is None:
         return "the state is not one block of memory"
     if call.room.keys.dtype not in STORED:
@@ -133,7 +140,17 @@ def refuses_attention(call: AttentionCall) -> str | None:
         return f"a head is {call.heads.width} wide, which is no multiple of 16"
     if not call.band.all_of(call.room.keys.shape[2]):
         return "it attends to all that is kept"
-    return refuses_rows(call.q_THD)
+    return None
+
+
+def few(call: AttentionCall) -> bool:
+    """Whether each query attends alone, to what was remembered before it and its own key."""
+    tokens = call.q_THD.shape[0]
+    if tokens == len(call.counts):
+        return True
+    room = call.room
+    written = room is not None and room.window is None and call.band.causal
+    return written and max(call.counts) <= AHEAD and refuses_state(call) is None
 
 
 def refuses_many(call: AttentionCall) -> str | None:
@@ -250,23 +267,27 @@ def append(call: AppendCall) -> tuple[Tensor, Sequence[Tensor], Sequence[Tensor]
 
 def attention(call: AttentionCall) -> Tensor:
     """Attention of one query for each sequence, or of many; returns [T, H, D]."""
-    if len(call.counts) != call.q_THD.shape[0]:
+    if not few(call):
         return flash.attended(call, library().girih_lanes())  # type: ignore[union-attr]
     assert call.room is not None and call.spans is not None and call.heads is not None
-    q_THD = whole(call.q_THD)
+    q_THD, spans = whole(call.q_THD), call.spans
     out_THD = torch.empty_like(q_THD)
+    if len(call.counts) != len(q_THD):
+        # Each as if it were a sequence of its own: what stands behind it in the state is not read.
+        alone = ((row, start + n) for row, start, count in spans.tolist() for n in range(count))
+        spans = torch.tensor([(row, start, 1) for row, start in alone])
     run(
         "girih_attend",
         (
             heads_of(call.heads),
             room_of(call.room),
-            call.spans.data_ptr(),
-            call.spans.shape[0],
+            spans.data_ptr(),
+            spans.shape[0],
             q_THD.data_ptr(),
             call.scale,
             out_THD.data_ptr(),
             torch.get_num_threads(),
         ),
-        (call.heads.prepared, call.room.prepared, call.spans, q_THD, out_THD),
+        (call.heads.prepared, call.room.prepared, spans, q_THD, out_THD),
     )
     return out_THD
