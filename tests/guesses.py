@@ -35,6 +35,8 @@ def knowing(prompts, results, wrong=None, most=6, vocab=61, beyond=()):
     def tell(text, count):
         known = next(one for one in texts if one[: len(text)] == text)
         places = range(len(text), min(len(known), len(text) + count))
-        return [(known[at] + 1) % vocab if wrong and at % wrong == 0 else known[at] for at in places]
+        return [
+            (known[at] + 1) % vocab if wrong and at % wrong == 0 else known[at] for at in places
+        ]
 
     return Told(tell, most)

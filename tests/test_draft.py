@@ -31,7 +31,7 @@ def test_greedy_texts_are_the_same(name):
     for _ in range(2):  # the second time it remembers the prompts
         found = model.generate(PROMPTS, max_tokens=40, speculate=draft)
         assert [one.tokens for one in found] == [one.tokens for one in usual]
-        assert 0 < sum(one.accepted_tokens for one in found)
+        assert sum(one.accepted_tokens for one in found) > 0
         assert not draft.memory.busy
 
 

@@ -6,7 +6,7 @@ import torch
 import girih
 import tiny
 from girih.engine.speculate import Pace, PromptLookup, Suffixes
-from guesses import Told, knowing
+from guesses import knowing
 from specs import SPECS
 
 PROMPTS = [tiny.randoms(count, count) for count in (13, 1, 22)]
@@ -24,8 +24,15 @@ def poison(monkeypatch):
 
 def same(one, other, guessed=True):
     """Two generations agree in everything but what was guessed; whether anything was right."""
-    assert (one.tokens, one.text, one.finish_reason) == (other.tokens, other.text, other.finish_reason)
-    assert (one.prompt_tokens, one.times.decode_tokens) == (other.prompt_tokens, other.times.decode_tokens)
+    assert (one.tokens, one.text, one.finish_reason) == (
+        other.tokens,
+        other.text,
+        other.finish_reason,
+    )
+    assert (one.prompt_tokens, one.times.decode_tokens) == (
+        other.prompt_tokens,
+        other.times.decode_tokens,
+    )
     assert (one.logprobs is None) == (other.logprobs is None)
     for ours, theirs in zip(one.logprobs or (), other.logprobs or (), strict=True):
         assert ours.token == theirs.token and set(ours.top) == set(theirs.top)

@@ -46,9 +46,13 @@ class Memory:
     @property
     def ahead(self) -> int:
         """How many of the last tokens of a sequence can be taken back: all, unless it has windows."""
+        return self.state.slack if self.windowed else self.state.capacity
+
+    @property
+    def windowed(self) -> bool:
+        """Whether it forgets what no later token sees."""
         kinds = (slot for slots in self.state.slots.values() for slot in slots)
-        windowed = any(slot.window is not None for slot in kinds)
-        return self.state.slack if windowed else self.state.capacity
+        return any(slot.window is not None for slot in kinds)
 
     @property
     def busy(self) -> bool:
@@ -86,13 +90,15 @@ class Memory:
         same = {row: agreed(line.tokens, prompt[:-1]) for row, line in enumerate(self.lines)}
         reach = {row: self.reach(row, count) for row, count in same.items()}
         best = max(reach, key=lambda row: reach[row])
-        if free == [best]:
+        lost = len(self.lines[best].tokens) - reach[best]
+        if free == [best] or (best in free and lost < WORTH <= reach[best] and not self.windowed):
             taken = best
             self.resume(best, prompt)
         else:
-            taken = next(row for row in free if row != best or not reach[best])
+            worth = reach[best] >= WORTH
+            taken = free[1] if worth and free[0] == best else free[0]
             self.drop(taken)
-            if reach[best] >= WORTH:
+            if worth:
                 self.copy(best, taken)
                 self.cut(taken, reach[best])
         line = self.lines[taken]

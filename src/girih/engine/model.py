@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from girih.checkpoints.tokenizer import Tokenizer
 from girih.engine.chat import Chat
 from girih.engine.explain import explained
-from girih.engine.finite import checked
 from girih.engine.feed import CHUNK, Feed, device_of
+from girih.engine.finite import checked
 from girih.engine.memory import FIRST, Memory
 from girih.engine.prompt import Prompt, Prompter, conversation, listed, shown
 from girih.engine.result import Generation

@@ -246,9 +246,7 @@ class Pace:
 class Speculation:
     """The proposals for the sequences of one run, and how they fare."""
 
-    def __init__(
-        self, proposer: Proposer, tracks: Sequence[Track], tokens: int, most: int
-    ) -> None:
+    def __init__(self, proposer: Proposer, tracks: Sequence[Track], tokens: int, most: int) -> None:
         self.proposer, self.tracks, self.tokens = proposer, tracks, tokens
         self.paces = [Pace(most) for _ in tracks]
         self.source: Source | None = None
