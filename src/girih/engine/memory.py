@@ -29,8 +29,8 @@ class Memory:
 
     An ended sequence stays until its row is wanted, the least recently used first. A prompt that
     begins as one of them starts where they part, or, where windows have forgotten that point, is
-    read again and leaves a copy of it for the next. `sequences` rows of `tokens` tokens are all that
-    it ever takes, unless it `grows`. Made by `Model.memory`.
+    read again and leaves a copy of it for the next. Unless it `grows` it never takes more than at
+    first. Made by `Model.memory`.
     """
 
     def __init__(self, state: DenseState, sequences: int, *, grows: bool = False) -> None:
@@ -45,7 +45,7 @@ class Memory:
 
     @property
     def ahead(self) -> int:
-        """How many of the last tokens of a sequence can be taken back: all, unless it has windows."""
+        """How many of the last tokens of a sequence can be taken back: all, without windows."""
         return self.state.slack if self.windowed else self.state.capacity
 
     @property
@@ -113,7 +113,7 @@ class Memory:
         return sorted(rows, key=lambda row: self.lines[row].used)
 
     def resume(self, row: int, tokens: Sequence[int]) -> list[int]:
-        """Rewind a row to where it parts from these tokens; those that are to be fed, one at least."""
+        """Rewind a row to where it parts from these tokens; what is to be fed, one at least."""
         kept = self.reach(row, agreed(self.lines[row].tokens, tokens[:-1]))
         if kept:
             self.cut(row, kept)
@@ -169,10 +169,10 @@ class Memory:
             self.touch(row)
             for other in self.free():
                 tokens = self.lines[other].tokens
+                within = other != row and tokens == own.tokens[: len(tokens)]
                 # What this row holds as well makes room for others.
-                if other != row and tokens and tokens == own.tokens[: len(tokens)]:
-                    if self.reach(row, len(tokens)):
-                        self.drop(other)
+                if within and self.reach(row, len(tokens)):
+                    self.drop(other)
 
 
 def agreed(ours: Sequence[int], theirs: Sequence[int]) -> int:

@@ -118,7 +118,7 @@ class Model:
 
         Give it to `generate`, `stream` or `chat`, time after time; it holds ended texts until their
         room is wanted. By `slack` tokens windows can be rewound: as many as may be guessed ahead.
-        All of its memory is taken now (`bytes`); raises ValueError where the machine has not got it.
+        All that it takes (`bytes`) it takes now; raises ValueError for more than the machine has.
         """
         for name, value, least in (
             ("sequences", sequences, 1),
