@@ -1,6 +1,6 @@
 """Proposers for tests: what they guess is told, and how often it is wrong."""
 
-from girih.engine.sample import Guess
+from girih.engine.guess import Guess
 
 
 class Told:

@@ -9,7 +9,8 @@ import torch
 import girih
 import tiny
 from choices import logits
-from girih.engine.sample import Guess, Sampling, guessed, judged, probabilities
+from girih.engine.guess import Guess, guessed, judged, probabilities
+from girih.engine.sample import Sampling
 
 PROMPTS = [tiny.randoms(count, count) for count in (13, 1, 22)]
 

@@ -5,7 +5,8 @@ import torch
 
 import girih
 import tiny
-from girih.engine.speculate import Pace, PromptLookup, Suffixes
+from girih.engine.lookup import PromptLookup, Suffixes
+from girih.engine.speculate import Pace
 from guesses import knowing
 from specs import SPECS
 

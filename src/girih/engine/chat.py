@@ -4,12 +4,12 @@ import weakref
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from girih.engine.guess import Proposer
 from girih.engine.memory import Memory
 from girih.engine.prompt import shown
 from girih.engine.result import Piece
 from girih.engine.run import Run
 from girih.engine.sample import Sampling
-from girih.engine.speculate import Proposer
 from girih.engine.stream import Stream
 
 if TYPE_CHECKING:

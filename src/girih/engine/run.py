@@ -11,8 +11,8 @@ from itertools import accumulate
 from torch import Tensor
 
 from girih.engine.feed import Feed
+from girih.engine.guess import Guess
 from girih.engine.result import Generation, Piece, Times
-from girih.engine.sample import Guess
 from girih.engine.speculate import Speculation
 from girih.engine.track import Track
 

@@ -103,14 +103,6 @@ def texts(stop: object) -> tuple[str, ...]:
     return found
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Guess:
-    """A token proposed ahead, and the probabilities [V] by which it was drawn; None: certain."""
-
-    token: int
-    chances_V: Reals | None = None
-
-
 def pick(logits_V: Tensor, sampling: Sampling, seen: Ids | None, generator: torch.Generator) -> int:
     """The next token from the logits of one row; `seen` are the ids that the penalty is for."""
     values_V = logits_V.numpy()
@@ -124,55 +116,6 @@ def pick(logits_V: Tensor, sampling: Sampling, seen: Ids | None, generator: torc
         return int(ids[drawn(weights, chance)[0]])
     heat = max(sampling.temperature, COLDEST)
     return drawn_of_all(weighed(values_V, heat, float(values_V.max())), chance)
-
-
-def judged(
-    logits_V: Tensor,
-    sampling: Sampling,
-    seen: Ids | None,
-    generator: torch.Generator,
-    guess: Guess | None,
-) -> int:
-    """The next token where one was guessed, with the same probabilities as without.
-
-    A token x drawn by chances q stays with probability min(1, p(x) / q(x)), else another is drawn
-    by what p has more than q (Leviathan et al., arXiv 2211.17192). Of a certain guess that is what
-    `pick` does anyway: it draws the guess with probability p(x), or else another.
-    """
-    if guess is None or guess.chances_V is None:
-        return pick(logits_V, sampling, seen, generator)
-    p_V, q_V = probabilities(logits_V, sampling, seen), guess.chances_V
-    first, second = torch.rand(2, dtype=torch.float64, generator=generator).tolist()
-    more_V = np.maximum(p_V - q_V, 0.0)
-    if first * q_V[guess.token] < p_V[guess.token] or not more_V.any():
-        return guess.token
-    return drawn(more_V, second)[0]
-
-
-def guessed(
-    logits_V: Tensor, sampling: Sampling, seen: Ids | None, generator: torch.Generator
-) -> Guess:
-    """A token drawn to be proposed, from the logits of a smaller model."""
-    if sampling.temperature == 0.0:
-        return Guess(pick(logits_V, sampling, seen, generator))
-    chances_V = probabilities(logits_V, sampling, seen)
-    chance = torch.rand((), dtype=torch.float64, generator=generator).item()
-    return Guess(drawn(chances_V, chance)[0], chances_V)
-
-
-def probabilities(logits_V: Tensor, sampling: Sampling, seen: Ids | None) -> Reals:
-    """The probability of every token, by which `pick` draws above temperature 0."""
-    values_V = logits_V.numpy()
-    if sampling.repetition_penalty != 1.0 and seen is not None:
-        values_V = penalised(values_V, seen, sampling.repetition_penalty)
-    if sampling.filters:
-        ids, weights = kept(values_V, sampling)
-        out_V = np.zeros(len(values_V))
-        out_V[ids] = weights
-    else:
-        heat = max(sampling.temperature, COLDEST)
-        out_V = exact(values_V, heat, float(values_V.max()))
-    return out_V / out_V.sum()
 
 
 def penalised(values_V: Reals, seen: Ids, penalty: float) -> Reals:

@@ -5,8 +5,9 @@ import torch
 from torch import Tensor
 
 from girih.checkpoints.tokenizer import Tokenizer
+from girih.engine.guess import Guess, judged
 from girih.engine.result import Piece, TokenLogprob
-from girih.engine.sample import Guess, Ids, Sampling, judged, ranked
+from girih.engine.sample import Ids, Sampling, ranked
 
 
 class Track:
