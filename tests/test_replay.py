@@ -85,6 +85,26 @@ def test_a_replayed_step_is_the_step(name, rows):
             assert torch.equal(block[row, :, written], other.blocks[key][row, :, written])
 
 
+@pytest.mark.parametrize("counts", [[2], [8], [1, 5, 3]], ids=str)
+@pytest.mark.parametrize("name", CASES)
+def test_a_few_tokens_at_once_are_what_they_are_one_by_one(name, counts):
+    """To the last bit, so that guesses change no text."""
+    model = model_of(CASES[name])
+    one, other = started(model), started(model)
+    rows = [3, 0, 2][: len(counts)]
+    fed = [tiny.randoms(count, count) for count in counts]
+    with torch.inference_mode():
+        step = step_of(fed, state=one, rows=rows)
+        together = model.module(step).split(counts)
+        one.advance(step)
+        for place, row in enumerate(rows):
+            replay = Replay(replayed(model.module), other, [row])
+            for token, logits in zip(fed[place], together[place], strict=True):
+                assert torch.equal(replay([token])[0], logits)
+                other.advance(replay.step)
+    assert one.lengths == other.lengths
+
+
 def test_what_the_tape_does_not_have_is_not_replayed(monkeypatch):
     model = model_of(CASES["gated"])
     state = started(model)

@@ -34,8 +34,8 @@ class Draft:
                 f"the draft model's vocabulary has {ours:,} tokens, the model's {theirs:,}; "
                 "a draft needs the same"
             )
-        kept = self.model.tokenizer, model.tokenizer
-        if None not in kept and kept[0].vocabulary != kept[1].vocabulary:  # type: ignore[union-attr]
+        kept = [one.tokenizer.vocabulary for one in (self.model, model) if one.tokenizer]
+        if len(kept) == 2 and kept[0] != kept[1]:
             raise ValueError(
                 "the draft model's tokenizer has other tokens than the model's; "
                 "a draft needs the same vocabulary"

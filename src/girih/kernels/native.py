@@ -272,7 +272,7 @@ def attention(call: AttentionCall) -> Tensor:
     assert call.room is not None and call.spans is not None and call.heads is not None
     q_THD, spans = whole(call.q_THD), call.spans
     out_THD = torch.empty_like(q_THD)
-    if len(call.counts) != len(q_THD):
+    if len(call.counts) != q_THD.shape[0]:
         # Each as if it were a sequence of its own: what stands behind it in the state is not read.
         alone = ((row, start + n) for row, start, count in spans.tolist() for n in range(count))
         spans = torch.tensor([(row, start, 1) for row, start in alone])
