@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
-from benchmarks import processes, speed
+from benchmarks import ahead, processes, speed
 from benchmarks.protocol import ROOT, Failed
 from benchmarks.row import Row
 from benchmarks.session import Session, say
@@ -20,6 +20,8 @@ PARTS: dict[str, Callable[[Session], Iterator[Row]]] = {
     "memory": processes.memory,
     "start": processes.start,
     **{name: partial(speed.shape, name=name) for name in speed.SHAPES},
+    "reuse": ahead.reuse,
+    "speculate": ahead.speculate,
     "correctness": processes.correctness,
 }
 

@@ -123,7 +123,7 @@ def test_one_query_attends_as_in_the_reference(group, dtype):
 @pytest.mark.parametrize("dtype", STORED)
 @pytest.mark.parametrize("counts", [[native.AHEAD], [3, 1, 8], [2, 2, 5]], ids=str)
 def test_a_few_queries_of_a_sequence_attend(counts, dtype):
-    call, state = attending((6, 2, 48), (8, 300, 700)[: len(counts)], dtype, counts=counts)
+    call, _ = attending((6, 2, 48), (8, 300, 700)[: len(counts)], dtype, counts=counts)
     assert told("attention", call) == (native, [])
     same(native.attention(call), exactly(call))
     call.room.window = 900  # where what is new may wait to be written
