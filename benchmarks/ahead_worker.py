@@ -41,8 +41,9 @@ class Ahead:
         """Seconds to the first token after that prompt and `more` tokens that were never asked."""
         self.asked += 1
         prompt = self.shared + arbitrary(more, self.vocab, self.asked)
+        memory = self.memory if reuse else None
         started = time.perf_counter()
-        with self.model.stream(prompt, memory=self.memory if reuse else None) as stream:
+        with self.model.stream(prompt, max_tokens=1, memory=memory) as stream:
             next(stream)
             taken = time.perf_counter() - started
             held = stream.result.cached_tokens
