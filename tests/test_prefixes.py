@@ -74,14 +74,34 @@ def test_the_least_recently_used_makes_room():
 
 def test_what_is_held_twice_is_held_once():
     model = tiny.drawn(context=300)
-    memory = model.memory(sequences=4, tokens=200)
-    text = tiny.randoms(40)
-    for _ in range(6):
+    memory, text = model.memory(sequences=4, tokens=200), tiny.randoms(40)
+
+    def held():
+        return sorted(len(line.tokens) for line in memory.lines if line.tokens)
+
+    for _ in range(12):
         text += model.generate(text, max_tokens=5, memory=memory)[0].tokens
-    assert sorted(len(line.tokens) for line in memory.lines) == [0, 0, 0, len(text) - 1]
-    short = text[:WORTH]
-    assert model.generate(short, max_tokens=5, memory=memory)[0].cached_tokens == 0
-    assert sum(bool(line.tokens) for line in memory.lines) == 2
+    assert held() == [len(text) - 1]
+    for _ in range(2):
+        both = model.generate([text, text], max_tokens=5, memory=memory)
+        assert both[0].tokens == both[1].tokens and held() == [len(text) + 4]
+
+
+def test_a_copy_is_made_where_much_would_be_lost():
+    model = tiny.drawn(context=300)
+    memory, text = model.memory(sequences=3, tokens=200), tiny.randoms(120)
+    model.generate(text, max_tokens=5, memory=memory)
+    for prompt, held in (
+        (text[: WORTH + 1], WORTH),  # as few as are worth a copy
+        (text[:WORTH], WORTH - 1),  # of which little more than this is left
+        ([*text[:60], 9, 9], 60),
+        (text, 119),
+    ):
+        one = model.generate(prompt, max_tokens=5, memory=memory)[0]
+        assert same(model, prompt, one, max_tokens=5) == held
+    assert (
+        model.generate(tiny.randoms(9, 1) + text, memory=memory, max_tokens=2)[0].cached_tokens == 0
+    )
 
 
 @pytest.mark.parametrize("name", ["gqa", "window", "alternating"])

@@ -89,9 +89,9 @@ class Memory:
             )
         same = {row: agreed(line.tokens, prompt[:-1]) for row, line in enumerate(self.lines)}
         reach = {row: self.reach(row, count) for row, count in same.items()}
-        best = max(reach, key=lambda row: reach[row])
+        best = max(reach, key=lambda row: (reach[row], -len(self.lines[row].tokens)))
         lost = len(self.lines[best].tokens) - reach[best]
-        if free == [best] or (best in free and lost < WORTH <= reach[best] and not self.windowed):
+        if free == [best] or (best in free and reach[best] and lost < WORTH and not self.windowed):
             taken = best
             self.resume(best, prompt)
         else:
