@@ -48,6 +48,16 @@ def test_a_model_is_its_own_perfect_draft_and_feeds_nothing_twice():
     assert model.generate(PROMPTS[0], max_tokens=40, speculate=draft)[0].tokens == usual.tokens
 
 
+def test_two_texts_at_once_have_a_draft_each():
+    model, draft = tiny.drawn(context=200), girih.Draft(tiny.drawn(context=200))
+    usual = model.generate(PROMPTS[:2], max_tokens=20)
+    streams = [model.stream(prompt, max_tokens=20, speculate=draft) for prompt in PROMPTS[:2]]
+    pairs = list(zip(*streams, strict=True))
+    assert len(pairs) == 20 and not draft.memory.busy
+    for stream, one in zip(streams, usual, strict=True):
+        assert stream.result.tokens == one.tokens and stream.result.accepted_tokens > 10
+
+
 def test_a_draft_with_a_shorter_context_stops_guessing():
     model, draft = tiny.drawn(context=200), tiny.drawn(context=30)
     usual = model.generate(PROMPTS, max_tokens=40)

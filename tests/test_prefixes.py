@@ -104,6 +104,14 @@ def test_a_copy_is_made_where_much_would_be_lost():
     )
 
 
+def test_what_is_copied_is_not_what_makes_room():
+    model = tiny.drawn(context=300)
+    memory, text, other = model.memory(sequences=2, tokens=200), tiny.randoms(120), tiny.randoms(9)
+    for prompt, held in ((text, 0), (other, 0), ([*text[:60], 9, 9], 60), (text, 119)):
+        one = model.generate(prompt, max_tokens=5, memory=memory)[0]
+        assert same(model, prompt, one, max_tokens=5) == held
+
+
 @pytest.mark.parametrize("name", ["gqa", "window", "alternating"])
 def test_prompts_together_and_streams_at_once_share_a_memory(name):
     model = tiny.drawn(name)
