@@ -139,9 +139,9 @@ class Memory:
         del self.lines[row].tokens[tokens:]
 
     def drop(self, row: int) -> None:
-        """Forget a row."""
+        """Forget what a row holds; one that is on its way stays so."""
         self.state.evict(row)
-        self.lines[row] = Line()
+        self.lines[row] = Line(busy=self.lines[row].busy)
 
     def copy(self, source: int, target: int) -> None:
         """Make a row the same as another."""
