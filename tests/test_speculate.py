@@ -68,8 +68,8 @@ def test_guesses_all_right_or_all_wrong(name, wrong):
         assert (steps, one.proposed_tokens, one.accepted_tokens) == (6, 33, 33)
         assert one.tokens_per_step == pytest.approx(40 / 7)
     if wrong == 1:
-        # Fewer each time, and after 1, 3, 7 and 15 steps without any.
-        assert steps == 39 and one.proposed_tokens == 4 + 1 + 1 + 1 + 1
+        # At once, and after 1, 3, 7 and 15 steps without any.
+        assert steps == 39 and one.proposed_tokens == 5 * 4
         assert one.tokens_per_step == 1.0
 
 
@@ -136,7 +136,10 @@ def test_a_stream_closed_at_any_piece_leaves_what_it_would_without(name):
 @pytest.mark.parametrize("name", ["gqa", "window", "alternating", "latent"])
 def test_chats_remember_the_same(name):
     model = tiny.drawn(name, tiny.letters(), quiet=range(len(tiny.SPECIAL)), context=400)
-    usual, guessing = model.chat("be kind"), model.chat("be kind", speculate=PromptLookup(most=3))
+    usual, guessing = (
+        model.chat("be kind"),
+        model.chat("be kind", speculate=PromptLookup(ngram=2, least=1, most=3)),
+    )
     for text in ("Hello there", "And then what", "Hello there"):
         ones = []
         for chat in (usual, guessing):
@@ -151,7 +154,7 @@ def test_chats_remember_the_same(name):
 
 
 def test_lookup_finds_what_followed_the_longest_end():
-    text = Suffixes(3)
+    text = Suffixes(1, 3)
     text.add([1, 2, 3, 4, 9, 3, 4, 7])
     assert text.next(2) == []
     text.add([3, 4])
@@ -179,15 +182,17 @@ def test_a_pace_grows_with_success_and_pauses_after_failures():
     pace.learn(8, 8)
     assert pace.next() == 10
     pace.learn(10, 2)
-    assert pace.next() == 3
+    assert pace.next() == 4
+    pace.learn(10, 7)
+    assert pace.next() == 8
     pace.learn(3, 0)
-    assert [pace.next() for _ in range(2)] == [0, 1]
+    assert [pace.next() for _ in range(2)] == [0, 4]
     pauses = []
     for _ in range(9):
         pace.learn(1, 0)
         pauses.append(next(n for n in range(99) if pace.next()))
     assert pauses == [3, 7, 15, 31, 63, 63, 63, 63, 63]
-    assert (pace.proposed, pace.accepted) == (4 + 8 + 10 + 3 + 9, 14)
+    assert (pace.proposed, pace.accepted) == (4 + 8 + 10 + 10 + 3 + 9, 21)
 
 
 def test_windows_that_cannot_be_rewound_are_not_guessed_ahead():
@@ -210,6 +215,8 @@ def test_windows_that_cannot_be_rewound_are_not_guessed_ahead():
         (lambda: girih.PromptLookup(ngram=0), "ngram 0 is not a whole number from 1 on"),
         (lambda: girih.PromptLookup(most=0), "most 0 is not a whole number from 1 on"),
         (lambda: girih.PromptLookup(most=2.5), "most 2.5 is not"),
+        (lambda: girih.PromptLookup(least=0), "least 0 is not"),
+        (lambda: girih.PromptLookup(ngram=2), "least 3 is more than ngram 2"),
         (lambda: girih.Draft(tiny.drawn(), most=-1), "most -1 is not"),
         (lambda: tiny.drawn(vocab=60), "vocabulary has 60 tokens, the model's 61"),
         (lambda: tiny.drawn("full"), "does not predict a next token, so it cannot guess"),

@@ -15,31 +15,36 @@ if TYPE_CHECKING:
 class PromptLookup:
     """Guesses that a text goes on as it did after the same last tokens before.
 
-    At most `ngram` tokens are compared, and at most `most` proposed (Saxena, Prompt Lookup
-    Decoding, 2023). Raises ValueError for less than one.
+    From `ngram` tokens down to `least` are compared, and at most `most` proposed (Saxena, Prompt
+    Lookup Decoding, 2023): of fewer in common the guess is too often wrong to be worth its step.
+    Raises ValueError for less than one.
     """
 
-    ngram: int = 3
+    ngram: int = 5
     most: int = MOST
+    least: int = 3
 
     def __post_init__(self) -> None:
         at_least_one("ngram", self.ngram)
         at_least_one("most", self.most)
+        at_least_one("least", self.least)
+        if self.least > self.ngram:
+            raise ValueError(f"speculate: least {self.least} is more than ngram {self.ngram}")
 
     def check(self, model: "Model") -> None:
         """It guesses for any model."""
 
     def begin(self, tracks: Sequence[Track], tokens: int) -> "Lookup":
         """The proposals for these sequences."""
-        return Lookup(tracks, self.ngram)
+        return Lookup(tracks, self.least, self.ngram)
 
 
 class Lookup:
     """Where each sequence had the same last tokens before."""
 
-    def __init__(self, tracks: Sequence[Track], ngram: int) -> None:
+    def __init__(self, tracks: Sequence[Track], least: int, ngram: int) -> None:
         self.tracks = tracks
-        self.texts = [Suffixes(ngram) for _ in tracks]
+        self.texts = [Suffixes(least, ngram) for _ in tracks]
 
     def propose(self, wanted: Mapping[int, int]) -> dict[int, list[Guess]]:
         """What followed the longest repeated end of each sequence."""
@@ -58,8 +63,8 @@ class Lookup:
 class Suffixes:
     """A text, and what followed each short run of its tokens the last time."""
 
-    def __init__(self, ngram: int) -> None:
-        self.ngram = ngram
+    def __init__(self, least: int, ngram: int) -> None:
+        self.least, self.ngram = least, ngram
         self.tokens: list[int] = []
         self.places: dict[tuple[int, ...], int] = {}
 
@@ -67,13 +72,13 @@ class Suffixes:
         """Take in more of the text."""
         for token in tokens:
             end = len(self.tokens)
-            for size in range(1, min(self.ngram, end) + 1):
+            for size in range(self.least, min(self.ngram, end) + 1):
                 self.places[tuple(self.tokens[end - size :])] = end
             self.tokens.append(token)
 
     def next(self, count: int) -> list[int]:
         """What followed the longest end of the text that stood in it before, as a cycle."""
-        for size in range(min(self.ngram, len(self.tokens)), 0, -1):
+        for size in range(min(self.ngram, len(self.tokens)), self.least - 1, -1):
             at = self.places.get(tuple(self.tokens[-size:]))
             if at is not None:
                 found = self.tokens[at : at + count]

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from girih.engine.model import Model
 
 BEGIN = 4
-"""Tokens proposed at first."""
+"""Tokens proposed at first, and at least: a step with fewer costs hardly less."""
 PATIENCE = 63
 """Steps without a proposal, at most, before another one is tried."""
 
@@ -25,14 +25,15 @@ Speculate = Union[str, Proposer, "Model", None]
 
 
 class Pace:
-    """How many tokens to propose for one sequence: more while they are right, soon none if not.
+    """How many tokens to propose for one sequence: more while all are right, soon none if none is.
 
     After a step without a right one it waits, for longer each time, so that guesses which are never
     right cost next to nothing.
     """
 
     def __init__(self, most: int) -> None:
-        self.most, self.count = most, min(BEGIN, most)
+        self.fewest, self.most = min(BEGIN, most), most
+        self.count = self.fewest
         self.pause = self.waits = 0
         self.proposed = self.accepted = 0
 
@@ -50,7 +51,7 @@ class Pace:
         if accepted == proposed:
             self.count = min(self.most, 2 * self.count)
         else:
-            self.count = max(1, min(self.most, accepted + 1))
+            self.count = max(self.fewest, accepted + 1)
         self.pause = 0 if accepted else min(2 * self.pause + 1, PATIENCE)
         self.waits = self.pause
 
