@@ -16,7 +16,6 @@ from benchmarks.protocol import serve
 from girih.checkpoints.source import open_source
 from girih.engine.bench import arbitrary, decode_bytes, prefill_flops
 from girih.engine.limits import limits, processor
-from girih.engine.memory import Memory
 from girih.engine.result import Times
 from girih.engine.sample import Sampling
 
@@ -108,7 +107,7 @@ class Girih:
 
     def remember(self, prompt: list[int]) -> None:
         """Read a prompt, after which `decode_remembered` goes on again and again."""
-        self.prompt, self.memory = prompt, Memory(self.model.state(1, len(prompt) + 256))
+        self.prompt, self.memory = prompt, self.model.memory(sequences=1, tokens=len(prompt) + 256)
         list(self.model.run([prompt], Sampling(max_tokens=1), self.memory))
 
     def decode_remembered(self, count: int) -> float:

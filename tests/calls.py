@@ -175,12 +175,12 @@ def append(heads, state, counts, rows, qkv_TO, rotation):
     )
 
 
-def attention(heads, state, rows, q_THD, scale=None):
-    """A query for each of some sequences of a state, over all that is remembered of it."""
-    lengths = [state.lengths[row] for row in rows]
-    for row in rows:
-        state.lengths[row] -= 1  # the last entry is the new one, already written
-    step = step_of([[0]] * len(rows), state=state, rows=rows)
+def attention(heads, state, rows, q_THD, scale=None, counts=None):
+    """Queries, one or so many, of some sequences of a state, over what is remembered of each."""
+    lengths, counts = [state.lengths[row] for row in rows], counts or [1] * len(rows)
+    for row, count in zip(rows, counts, strict=True):
+        state.lengths[row] -= count  # the last entries are the new ones, already written
+    step = step_of([[0] * count for count in counts], state=state, rows=rows)
     keys, values = step.seen("a", "k", "v")
     call = AttentionCall(
         q_THD=q_THD,
@@ -229,12 +229,13 @@ def same(ours, theirs, most=5e-6):
     torch.testing.assert_close(ours.double(), theirs.double(), rtol=most, atol=most, equal_nan=True)
 
 
-def attending(shape, lengths, dtype, seed=0, scale=None, page=None):
-    """One query for each of some sequences of these lengths, and the state."""
+def attending(shape, lengths, dtype, seed=0, scale=None, counts=None, page=None):
+    """Queries, one or so many, of some sequences of these lengths, and the state."""
     shaped, rows = heads(*shape), [2 * n for n in range(len(lengths))][::-1]
     state = poisoned(shaped, lengths, rows, max(lengths) + 3, dtype, seed, page)
-    q_THD = drawn(len(lengths), shape[0], shape[2], seed=seed + 1, scale=2.0)
-    return attention(shaped, state, rows, q_THD, scale), state
+    tokens = sum(counts) if counts else len(lengths)
+    q_THD = drawn(tokens, shape[0], shape[2], seed=seed + 1, scale=2.0)
+    return attention(shaped, state, rows, q_THD, scale, counts), state
 
 
 def exactly(call):

@@ -5,7 +5,7 @@ import torch
 
 import tiny
 from draw import distance
-from girih.engine.run import CHUNK
+from girih.engine.feed import CHUNK
 from girih.kernels import reference
 from girih.nn.rotary import rotation
 from girih.state.capture import DEFAULT_LIMIT, KINDS, Capture

@@ -31,7 +31,7 @@ def same(model, chat, result, **options):
     assert result.finish_reason == alone.finish_reason
     assert result.prompt_tokens == alone.prompt_tokens
     assert chat.messages[-1] == {"role": "assistant", "content": result.text}
-    state, kept = chat.memory.state, chat.memory.tokens
+    state, kept = chat.memory.state, chat.memory.lines[0].tokens
     assert state.positions(0) == len(kept)
     return True
 
@@ -88,7 +88,7 @@ def test_a_state_grows_beyond_its_first_room():
         assert same(model, chat, result, max_tokens=40)
     assert first.capacity == FIRST < chat.memory.state.capacity and result.cached_tokens > FIRST
     reply(chat, SAID * 40, max_tokens=3)  # more than a doubling at once
-    assert len(chat.memory.tokens) > 1000
+    assert len(chat.memory.lines[0].tokens) > 1000
 
 
 def test_a_chat_whose_state_is_beyond_the_machine_says_so(monkeypatch):

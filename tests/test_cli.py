@@ -115,7 +115,7 @@ def test_chat_reads_lines_from_a_pipe_and_forgets_when_told() -> None:
     assert first == second != "" and forgotten == "(forgotten)"
     assert "/what" in unknown and "/exit" in unknown and known[1:] in unknown
     counts = [line.split(",")[0] for line in done.stderr.splitlines()]
-    assert len(counts) == 2 and counts[0].split("(")[0] == counts[1].split("(")[0]
+    assert len(counts) == 2 and counts[0].split(" (")[0] == counts[1].split(" (")[0]
 
 
 def test_ctrl_c_stops_a_reply_and_keeps_the_chat() -> None:

@@ -171,6 +171,16 @@ def test_appends_go_to_their_pages(step, page):
 
 
 @pytest.mark.parametrize("dtype", STORED)
+@pytest.mark.parametrize("counts", [[native.AHEAD], [3, 1, 8], [2, 2, 5]], ids=str)
+def test_a_few_queries_of_a_sequence_attend(counts, dtype):
+    call, _ = attending((6, 2, 48), (8, 300, 700)[: len(counts)], dtype, counts=counts)
+    assert told("attention", call) == (native, [])
+    same(native.attention(call), exactly(call))
+    call.room.window = 900  # where what is new may wait to be written
+    assert told("attention", call)[0] is not native
+
+
+@pytest.mark.parametrize("dtype", STORED)
 def test_large_scores(dtype):
     """Integers, so that the scores are exact: up to a hundred thousand of either sign."""
     call, state = attending((6, 2, 64), (1, 5, 300, 600), dtype, scale=4.0)
@@ -241,9 +251,8 @@ def test_which_backend_attends():
     call, _ = attending((4, 2, 16), (3, 4), torch.float32)
     assert told("attention", call) == (native, [])
     assert choose("attention", call, exact=True)[0] is reference
-    call.counts = (2,)
-    assert told("attention", call) == (pytorch, ["its keys are bfloat16, not float32"])
-    call.counts = (1, 1)
+    many, _ = attending((4, 2, 16), (30,), torch.float32, counts=[native.AHEAD + 1])
+    assert told("attention", many) == (pytorch, ["its keys are bfloat16, not float32"])
     call.q_THD.requires_grad_()
     assert told("attention", call) == (pytorch, ["it has no gradients"])
     call.room = None

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 import girih
 import tiny
-from girih.engine.run import CHUNK
+from girih.engine.feed import CHUNK
 from specs import SPECS
 
 TEXT = "aé🙂 "

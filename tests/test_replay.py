@@ -9,13 +9,10 @@ import tiny
 from draw import distance, redraw
 from girih.engine.model import Model
 from girih.engine.replay import Replay, Watch, replayed
-from girih.kernels import pytorch, reference
-from girih.kernels.calls import AppendCall, AttentionCall, Heads, Norm
 from girih.nn.build import allocate, build, canonical, fill
 from girih.plan import Plan
 from girih.spec import MLP, Attention, DynamicScaling, LayerNorm, Rope, SharedKeys
 from girih.spec import Model as Spec
-from girih.state.block import PlainRoom
 from girih.state.step import step_of
 from girih.state.storage import State
 from specs import NORM, SPECS, decoder, layer
@@ -152,6 +149,26 @@ def test_inputs_of_layers_follow_the_tokens():
     assert replay.tape is None, "they are computed beside the compiled calls"
 
 
+@pytest.mark.parametrize("counts", [[2], [8], [1, 5, 3]], ids=str)
+@pytest.mark.parametrize("name", CASES)
+def test_a_few_tokens_at_once_are_what_they_are_one_by_one(name, counts):
+    """To the last bit, so that guesses change no text."""
+    model = model_of(CASES[name])
+    one, other = started(model), started(model)
+    rows = [3, 0, 2][: len(counts)]
+    fed = [tiny.randoms(count, count) for count in counts]
+    with torch.inference_mode():
+        step = step_of(fed, state=one, rows=rows)
+        together = model.module(step).split(counts)
+        one.advance(step)
+        for place, row in enumerate(rows):
+            replay = Replay(replayed(model.module), other, [row])
+            for token, logits in zip(fed[place], together[place], strict=True):
+                assert torch.equal(replay([token])[0], logits)
+                other.advance(replay.step)
+    assert one.lengths == other.lengths
+
+
 def test_what_the_tape_does_not_have_is_not_replayed(monkeypatch):
     model = model_of(CASES["gated"])
     state = started(model)
@@ -227,58 +244,9 @@ def test_generated_tokens_do_not_depend_on_the_replay(monkeypatch):
     model = model_of(CASES["head norms"])
     prompts = [tiny.randoms(5), tiny.randoms(11, 2), [7]]
     usual = model.generate(prompts, max_tokens=12)
-    monkeypatch.setattr("girih.engine.run.replayed", lambda module: None)
+    monkeypatch.setattr("girih.engine.feed.replayed", lambda module: None)
     for one, other in zip(usual, model.generate(prompts, max_tokens=12), strict=True):
         assert one.tokens == other.tokens
-
-
-def device_calls(dtype, norm=None):
-    """An append and its attention for one token of each of three sequences."""
-    made = torch.Generator().manual_seed(9)
-    heads = Heads(query=6, kept=2, width=8, rotary=3, query_norm=norm, key_norm=norm)
-    keys, values = (torch.randn(5, 2, 12, 8, generator=made).to(dtype) for _ in "kv")
-    spans = torch.tensor([[3, 0, 1], [0, 11, 1], [4, 5, 1]])
-    for block in (keys, values):
-        for row, start, _ in spans.tolist():
-            block[row, :, start:] = torch.nan
-    angles = torch.randn(3, 3, generator=made)
-    room = PlainRoom(keys, values, None)
-    seen = [[block[row, :, : n + 1] for row, n, _ in spans.tolist()] for block in (keys, values)]
-    append = AppendCall(
-        qkv_TO=torch.randn(3, 80, generator=made),
-        heads=heads,
-        rotation=(angles.cos(), angles.sin()),
-        room=room,
-        spans=spans,
-        remember=lambda k, v: (k, v),
-        seen=lambda: seen,
-    )
-    return append, room, spans
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_steps_for_a_graph_equal_the_reference(dtype):
-    """What a CUDA graph holds reads every length from a tensor; here without a graph."""
-    norm = Norm(kind="rms", weight_I=torch.rand(8) + 0.5, eps=1e-5)
-    append, room, spans = device_calls(dtype, norm)
-    assert pytorch.refuses("append", append) is None
-    q_THD, k_TKD, v_TKD = reference.turned(append)
-    got, keys, values = pytorch.append(append)
-    assert torch.equal(got, q_THD)
-    for place, (row, start, _) in enumerate(spans.tolist()):
-        assert torch.equal(room.keys[row, :, start], k_TKD[place].to(dtype))
-        assert torch.equal(room.values[row, :, start], v_TKD[place].to(dtype))
-    call = AttentionCall(q_THD=got, k_KND=keys, v_KND=values, counts=[1, 1, 1], scale=0.3)
-    whole = pytorch.together(call, room, spans)
-    assert distance(whole, reference.attention(call)) < (1e-5 if dtype == torch.float32 else 2e-2)
-
-
-def test_appends_of_several_tokens_or_elsewhere_are_refused():
-    append, _, _ = device_calls(torch.float32)
-    append.spans = append.spans[:2]
-    assert pytorch.refuses("append", append) == "it appends one token of each sequence"
-    append.room = None
-    assert pytorch.refuses("append", append) == "the state is not one block of memory"
 
 
 def test_a_state_that_grows_gets_its_own_rooms():

@@ -164,6 +164,24 @@ def test_marks_end_with_what_they_marked():
         state.rewind(early)
 
 
+def test_a_point_that_was_passed_is_marked_later_and_let_go(case):
+    spec, module, ids, whole = case
+    state = poisoned(spec, 1, LENGTH + 20, slack=6)
+    first = feed(module, state, [ids[:13]])[0]
+    feed(module, state, [[*ids[13:16], *tokens(5, 5)]])
+    mark = state.mark(0, 15)
+    assert state.rewindable(mark)
+    state.rewind(mark)
+    again = fed(module, state, ids[15:], (3, 7))
+    assert distance(torch.cat([first, again]), torch.cat([whole[:13], whole[15:]])) <= SAME
+    state.release(mark)
+    with pytest.raises(ValueError, match="no such mark"):
+        state.rewind(mark)
+    for at in (-1, LENGTH + 1):
+        with pytest.raises(ValueError, match=f"sequence 0 of {LENGTH} tokens has no point at"):
+            state.mark(0, at)
+
+
 def test_a_step_beyond_the_capacity_says_so():
     state = State(SPECS["gqa"].state(), sequences=1, capacity=8)
     module = redrawn(SPECS["gqa"])
@@ -191,6 +209,8 @@ def test_a_window_keeps_what_it_can_still_see(name):
     for capacity in (3, 40, 4000):
         state = State(spec.state(), sequences=2, capacity=capacity)
         assert state.bytes == 2 * state_bytes(spec, capacity, "float32")
+        more = State(spec.state(), sequences=2, capacity=capacity, slack=5)
+        assert more.bytes == 2 * state_bytes(spec, capacity, "float32", slack=5)
     grown = state_bytes(spec, 4000, "float32") - state_bytes(spec, 40, "float32")
     full = sum(not slot.window for slots in spec.state().values() for slot in slots)
     assert grown == full * (4000 - 40) * 2 * 8 * 4

@@ -108,8 +108,9 @@ class Scripted(nn.Module):
         self.weight = nn.Parameter(torch.zeros(1, 1))
 
     def forward(self, step):
-        logits = torch.zeros(len(step.rows), self.spec.stacks[0].input.vocab)
-        for row, place in enumerate(step.positions[step.rows].tolist()):
+        places = step.positions if step.rows is None else step.positions[step.rows]
+        logits = torch.zeros(len(places), self.spec.stacks[0].input.vocab)
+        for row, place in enumerate(places.tolist()):
             logits[row, self.script[min(place, len(self.script) - 1)]] = 30.0
         return logits
 

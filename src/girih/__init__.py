@@ -12,9 +12,11 @@ __version__ = "0.1.0"
 os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
 _WHERE = {
+    "Draft": "girih.engine.draft",
     "Generation": "girih.engine.result",
     "Model": "girih.engine.model",
     "Plan": "girih.plan",
+    "PromptLookup": "girih.engine.lookup",
     "SpecError": "girih.spec",
     "build": "girih.nn.build",
     "convert": "girih.checkpoints.convert",
@@ -35,7 +37,9 @@ _WHERE |= dict.fromkeys(_NODES.split(), "girih.spec")
 if TYPE_CHECKING:
     from girih.checkpoints.convert import convert as convert
     from girih.checkpoints.source import spec_of as spec_of
+    from girih.engine.draft import Draft as Draft
     from girih.engine.load import load as load
+    from girih.engine.lookup import PromptLookup as PromptLookup
     from girih.engine.model import Model as Model
     from girih.engine.result import Generation as Generation
     from girih.nn.build import build as build
@@ -44,9 +48,11 @@ if TYPE_CHECKING:
     from girih.spec import cost as cost
 
 __all__ = [
+    "Draft",
     "Generation",
     "Model",
     "Plan",
+    "PromptLookup",
     "SpecError",
     "build",
     "convert",

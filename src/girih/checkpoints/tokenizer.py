@@ -62,6 +62,12 @@ class Tokenizer:
         """What it was made from."""
         return self._described
 
+    @property
+    def vocabulary(self) -> dict[str, int]:
+        """Every token as it is written in the vocabulary, and its id."""
+        found: dict[str, int] = self._inner.get_vocab(with_added_tokens=True)
+        return found
+
     def added(self) -> dict[int, tuple[str, bool]]:
         """The tokens taken out of a text before anything else: text, and whether it is special."""
         found = self._inner.get_added_tokens_decoder()

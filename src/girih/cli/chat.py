@@ -15,9 +15,11 @@ from girih.cli.options import (
     add_model,
     add_plan,
     add_sampling,
+    add_speculation,
     loaded,
     plan_of,
     sampling_of,
+    speculation_of,
     text_of,
 )
 from girih.cli.stats import stats_line
@@ -29,6 +31,7 @@ Ctrl-C stops a reply and keeps what was said. The arrow keys bring back earlier 
 examples:
   girih chat sample
   girih chat sample --system "You are a pirate." --temperature 0.7
+  girih chat sample --speculate lookup --stats
   printf 'Hello!\\nWhat did I say?\\n' | girih chat sample
 """
 HELP = "/reset forgets the conversation, /exit or Ctrl-D leaves, Ctrl-C stops a reply"
@@ -41,6 +44,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     add_model(parser)
     parser.add_argument("--stats", action="store_true", help="speed and memory after each reply")
     add_sampling(parser)
+    add_speculation(parser)
     add_plan(parser)
 
 
@@ -48,8 +52,8 @@ def command(arguments: argparse.Namespace) -> int:
     """Load the model, then answer line by line until the input ends."""
     system = text_of(arguments.system, "--system") if arguments.system is not None else None
     chosen, plan = sampling_of(arguments), plan_of(arguments)
-    model = loaded(arguments, plan)
-    chat = model.chat(system=system)
+    ahead, model = speculation_of(arguments, plan), loaded(arguments, plan)
+    chat = model.chat(system, speculate=ahead)
     talking = sys.stdin.isatty()
     if talking:
         say(f"chatting with {arguments.model}: {HELP}")

@@ -10,8 +10,10 @@ import girih
 from girih.cli.console import Progress, warn
 from girih.plan import LAYOUTS, STATES, Plan
 
-MOST = 2**53
+LARGEST = 2**53
 """No count on a command line means more than this."""
+AHEAD = 7
+"""Tokens guessed in a step unless more are asked for."""
 
 
 def whole(least: int) -> Callable[[str], int]:
@@ -22,7 +24,7 @@ def whole(least: int) -> Callable[[str], int]:
             value = int(text)
         except ValueError:
             value = least - 1
-        if not least <= value <= MOST:
+        if not least <= value <= LARGEST:
             shown = text if len(text) <= 40 else f"{text[:37]}..."
             raise argparse.ArgumentTypeError(f"{shown!r} is not a whole number from {least} on")
         return value
@@ -96,6 +98,30 @@ def add_sampling(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--system", metavar="TEXT", help="the system message of the chat")
 
 
+def add_speculation(parser: argparse.ArgumentParser) -> None:
+    """Whether tokens are guessed ahead, and how many."""
+    group = parser.add_argument_group("tokens guessed ahead (the text stays the same)")
+    group.add_argument(
+        "--speculate",
+        metavar="HOW",
+        help="`lookup` (as the text went on before), or a smaller model with the same vocabulary",
+    )
+    about = f"at most, in a step (default {AHEAD})"
+    group.add_argument("--speculate-tokens", type=whole(1), metavar="N", help=about)
+
+
+def speculation_of(arguments: argparse.Namespace, plan: Plan) -> Any:
+    """What guesses ahead: None, or what `generate` takes, a smaller model loaded."""
+    how, count = arguments.speculate, arguments.speculate_tokens or AHEAD
+    if how is None:
+        if arguments.speculate_tokens is not None:
+            raise ValueError("--speculate-tokens needs --speculate; add it, or drop both")
+        return None
+    if how == "lookup":
+        return girih.PromptLookup(most=count)
+    return girih.Draft(loaded(arguments, plan, how), most=count)
+
+
 def plan_of(arguments: argparse.Namespace) -> Plan:
     """The plan that the arguments ask for."""
     wanted = {"device": arguments.device, "dtype": arguments.dtype}
@@ -103,12 +129,11 @@ def plan_of(arguments: argparse.Namespace) -> Plan:
     return Plan(mode=arguments.mode, state=arguments.state, layout=arguments.layout, **given)
 
 
-def loaded(arguments: argparse.Namespace, plan: Plan) -> Any:
-    """The model that the arguments name, with progress."""
-    with Progress(f"loading {arguments.model}") as progress:
-        return girih.load(
-            arguments.model, plan=plan, ignore=tuple(arguments.ignore), progress=progress
-        )
+def loaded(arguments: argparse.Namespace, plan: Plan, name: str | None = None) -> Any:
+    """The model that the arguments name, or another one, with progress."""
+    name = arguments.model if name is None else name
+    with Progress(f"loading {name}") as progress:
+        return girih.load(name, plan=plan, ignore=tuple(arguments.ignore), progress=progress)
 
 
 def sampling_of(arguments: argparse.Namespace) -> dict[str, Any]:

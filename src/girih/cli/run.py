@@ -10,11 +10,13 @@ from girih.cli.options import (
     add_model,
     add_plan,
     add_sampling,
+    add_speculation,
     loaded,
     messages_of,
     plan_of,
     prompt_of,
     sampling_of,
+    speculation_of,
 )
 from girih.cli.stats import stats_json, stats_line
 
@@ -25,6 +27,8 @@ examples:
   girih run sample "Why is the sky blue?"
   girih run sample "Once upon a time" --raw --max-tokens 50
   girih run sample "Name a colour." --temperature 0.8 --top-p 0.95 --seed 1 --stats
+  girih run sample "Repeat: the cat sat on the mat." --speculate lookup --stats
+  girih run owner/large "Why?" --speculate owner/small --speculate-tokens 5
   cat question.txt | girih run sample - --system "Answer briefly." --json
 """
 
@@ -37,6 +41,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--stats", action="store_true", help="speed and memory, on standard error")
     parser.add_argument("--json", action="store_true", help="print one JSON object at the end")
     add_sampling(parser)
+    add_speculation(parser)
     add_plan(parser)
 
 
@@ -45,10 +50,10 @@ def command(arguments: argparse.Namespace) -> int:
     if arguments.raw and arguments.system is not None:
         raise ValueError("--system needs the chat template, which --raw leaves out; drop one")
     text, chosen, plan = prompt_of(arguments.prompt), sampling_of(arguments), plan_of(arguments)
-    model = loaded(arguments, plan)
+    ahead, model = speculation_of(arguments, plan), loaded(arguments, plan)
     prompt = text if arguments.raw else messages_of(model, text, arguments.system)
     started = time.perf_counter()
-    stream = model.stream(prompt, **chosen)
+    stream = model.stream(prompt, speculate=ahead, **chosen)
     first_s = follow(stream, started, quiet=arguments.json)
     result = stream.result
     if arguments.json:

@@ -12,11 +12,22 @@ def stats_line(result: Any, first_s: float) -> str:
     """One line about a generation whose first text came after `first_s` seconds."""
     times = result.times
     cached = f" ({result.cached_tokens:,} cached)" if result.cached_tokens else ""
+    ahead = f" | {guesses(result)}" if result.proposed_tokens else ""
     return (
         f"prompt {result.prompt_tokens:,} tokens{cached}, {times.prefill_tps:,.1f} tokens/s"
         f" | answer {len(result.tokens):,} tokens, {times.decode_tps:,.1f} tokens/s"
+        f"{ahead}"
         f" | first token after {first_s:.2f} s"
         f" | peak memory {memory_words()}"
+    )
+
+
+def guesses(result: Any) -> str:
+    """How many of the tokens guessed ahead were right, and what that saved."""
+    share = result.accepted_tokens / result.proposed_tokens
+    return (
+        f"{result.accepted_tokens:,} of {result.proposed_tokens:,} guesses right ({share:.0%}), "
+        f"{result.tokens_per_step:.2f} tokens a step"
     )
 
 
@@ -36,6 +47,9 @@ def stats_json(result: Any, first_s: float) -> dict[str, Any]:
         "prompt_tokens": result.prompt_tokens,
         "cached_tokens": result.cached_tokens,
         "generated_tokens": len(result.tokens),
+        "proposed_tokens": result.proposed_tokens,
+        "accepted_tokens": result.accepted_tokens,
+        "tokens_per_step": result.tokens_per_step,
         "times": {
             "prefill_s": times.prefill_s,
             "decode_s": times.decode_s,

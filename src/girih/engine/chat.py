@@ -4,6 +4,7 @@ import weakref
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from girih.engine.guess import Proposer
 from girih.engine.memory import Memory
 from girih.engine.prompt import shown
 from girih.engine.result import Piece
@@ -23,8 +24,14 @@ class Chat:
     or that ends before its first token, leaves the conversation as it was.
     """
 
-    def __init__(self, model: "Model", memory: Memory, system: str | None = None) -> None:
-        self.model, self.memory, self.system = model, memory, None
+    def __init__(
+        self,
+        model: "Model",
+        memory: Memory,
+        system: str | None = None,
+        proposer: Proposer | None = None,
+    ) -> None:
+        self.model, self.memory, self.proposer, self.system = model, memory, proposer, None
         if system is not None:
             self.system = message("system", system)
         self.messages: list[dict[str, str]] = []
@@ -41,7 +48,7 @@ class Chat:
         chosen, said = Sampling(**sampling), message("user", text)
         self.interrupt()
         asked = [*self.messages, said]
-        run = self.model.run([asked], chosen, self.memory)
+        run = self.model.run([asked], chosen, self.memory, self.proposer)
         reply = Stream(run, pieces(run, self, asked))
         self.reply = weakref.ref(reply)
         return reply

@@ -9,12 +9,14 @@ from torch import Tensor, nn
 from girih.checkpoints.tokenizer import Tokenizer
 from girih.engine.chat import Chat
 from girih.engine.explain import explained
+from girih.engine.feed import CHUNK, Feed, device_of
 from girih.engine.finite import checked
 from girih.engine.memory import FIRST, Memory
 from girih.engine.prompt import Prompt, Prompter, conversation, listed, shown
 from girih.engine.result import Generation
-from girih.engine.run import CHUNK, Run, device_of
+from girih.engine.run import Run
 from girih.engine.sample import Sampling
+from girih.engine.speculate import Speculate, Speculation, proposer_of
 from girih.engine.stream import Stream
 from girih.engine.track import Track
 from girih.plan import Plan
@@ -59,26 +61,75 @@ class Model:
             if state is not None:
                 state.advance(step)
 
-    def generate(self, prompts: str | Sequence[Any], **sampling: Any) -> list[Generation]:
+    def generate(
+        self,
+        prompts: str | Sequence[Any],
+        *,
+        memory: Memory | None = None,
+        speculate: Speculate = None,
+        **sampling: Any,
+    ) -> list[Generation]:
         """Texts that continue one or several prompts, generated together.
 
         A prompt is a text (completed as it is), a list of messages (through the chat template) or
         a list of token ids. The options are those of `Sampling`: max_tokens, temperature, top_k,
-        top_p, min_p, repetition_penalty, seed, stop, logprobs. Raises ValueError for a prompt
-        that is empty or longer than the context.
+        top_p, min_p, repetition_penalty, seed, stop, logprobs. What a `memory` holds of a prompt
+        is not computed again. `speculate` guesses tokens ahead, which changes no text but by
+        rounding: "lookup" (from the text itself), a smaller model with the same vocabulary, or
+        `PromptLookup` and `Draft` for more of a say. Raises ValueError for a prompt that is empty
+        or longer than the context.
         """
-        run = self.run(several(prompts), Sampling(**sampling))
+        run = self.run(several(prompts), Sampling(**sampling), memory, speculate)
         for _ in run:
             pass
         return run.results()
 
-    def stream(self, prompt: Prompt, **sampling: Any) -> Stream:
+    def stream(
+        self,
+        prompt: Prompt,
+        *,
+        memory: Memory | None = None,
+        speculate: Speculate = None,
+        **sampling: Any,
+    ) -> Stream:
         """The text that continues one prompt, piece by piece; options as for `generate`."""
-        return Stream(self.run([prompt], Sampling(**sampling)))
+        return Stream(self.run([prompt], Sampling(**sampling), memory, speculate))
 
-    def chat(self, system: str | None = None) -> Chat:
-        """A conversation whose turns cost only their new tokens."""
-        return Chat(self, Memory(self.state(1, FIRST)), system)
+    def chat(
+        self,
+        system: str | None = None,
+        *,
+        memory: Memory | None = None,
+        speculate: Speculate = None,
+    ) -> Chat:
+        """A conversation whose turns cost only their new tokens.
+
+        In a `memory` with other texts it starts with what any of them has in common with it. To
+        `speculate` is meant as for `generate`, of all turns.
+        """
+        proposer = proposer_of(speculate, self)
+        if memory is None:
+            slack = 0 if proposer is None else proposer.most
+            memory = Memory(self.state(1, FIRST, slack), 1, self.spec.rotations, grows=True)
+        return Chat(self, memory, system, proposer)
+
+    def memory(self, *, sequences: int, tokens: int, slack: int = 0) -> Memory:
+        """What lets prompts share their beginnings: `sequences` of at most `tokens` tokens each.
+
+        Give it to `generate`, `stream` or `chat`, time after time; it holds ended texts until their
+        room is wanted. By `slack` tokens windows can be rewound: as many as may be guessed ahead.
+        All that it takes (`bytes`) it takes now; raises ValueError for more than the machine has.
+        """
+        for name, value, least in (
+            ("sequences", sequences, 1),
+            ("tokens", tokens, 1),
+            ("slack", slack, 0),
+        ):
+            if type(value) is not int or value < least:
+                raise ValueError(
+                    f"memory: {name} {shown(value)} is not a whole number from {least} on"
+                )
+        return Memory(self.state(sequences, tokens, slack), sequences, self.spec.rotations)
 
     @torch.no_grad()
     def capture(
@@ -100,46 +151,60 @@ class Model:
         """Which backend runs each operation of each run of equal layers, and who refused why."""
         return explained(self.module)
 
+    @property
+    def generates(self) -> bool:
+        """Whether it predicts a next token."""
+        return self.spec.stacks[-1].head is not None and causal(self.spec)
+
     def run(
-        self, prompts: Sequence[Prompt], sampling: Sampling, memory: Memory | None = None
+        self,
+        prompts: Sequence[Prompt],
+        sampling: Sampling,
+        memory: Memory | None = None,
+        speculate: Speculate = None,
     ) -> Run:
         """The prepared generation of these prompts."""
-        if self.spec.stacks[-1].head is None or not causal(self.spec):
+        if not self.generates:
             raise ValueError("the model does not predict a next token, so it generates no text")
         if sampling.stop and self.tokenizer is None:
             raise ValueError("stop strings need a tokenizer, and the model has none")
+        proposer = proposer_of(speculate, self)
         ids = [self.prompter.tokens(prompt) for prompt in prompts]
         limit = self.context or 2**62
         tracks = [
             Track(p, sampling, self.tokenizer, limit - len(p) + 1, not conversation(asked))
             for p, asked in zip(ids, prompts, strict=True)
         ]
-        needs = [min(len(p) + sampling.max_tokens, limit) for p in ids]
+        needs = [track.horizon for track in tracks]
         if memory is None:
-            state = self.state(len(ids), max(needs))
-            for row, need in enumerate(needs):
-                state.expect(row, need)
-            return Run(self.module, tracks, state, None)
-        memory.reuse(ids[0], self.spec.rotations(needs[0]))
-        memory.reserve(needs[0])
-        memory.state.expect(0, needs[0])
-        return Run(self.module, tracks, memory.state, memory)
+            slack = 0 if proposer is None else proposer.most
+            state = self.state(len(ids), max(needs), slack)
+            memory = Memory(state, len(ids), self.spec.rotations)
+        memory.reserve(max(needs))
+        if proposer is None:
+            return Run(Feed(self.module, memory), tracks)
+        speculation = Speculation(proposer, tracks, max(needs), min(proposer.most, memory.ahead))
+        return Run(Feed(self.module, memory), tracks, speculation)
 
-    def state(self, sequences: int, capacity: int) -> State:
-        """Empty state for so many sequences; raises ValueError where the memory is too small."""
+    def state(self, sequences: int, capacity: int, slack: int = 0) -> State:
+        """Empty state for so many sequences, whose windows can be rewound by `slack` tokens.
+
+        Raises ValueError where the memory is too small.
+        """
         plan = self.plan
         try:
             return State(
                 self.spec.state(),
                 sequences=sequences,
                 capacity=capacity,
+                slack=slack,
                 codec=plan.state,
                 page=PAGE if plan.layout == "paged" else None,
                 dtype=getattr(torch, plan.compute),
                 device=self.device,
             )
         except (MemoryError, RuntimeError):
-            size = sequences * state_bytes(self.spec, capacity, plan.remembered)
+            size = sequences * state_bytes(self.spec, capacity, plan.remembered, slack=slack)
             raise ValueError(
                 f"the state of {sequences} sequences of {capacity:,} tokens takes "
                 f"{size / 2**30:.1f} GiB, which this machine does not have; ask for fewer"

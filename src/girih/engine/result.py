@@ -48,8 +48,9 @@ class Generation:
 
     `finish_reason` is "stop" (an end token or a stop string), "length" (max_tokens), "context" (no
     room is left in the model's context) or "interrupted" (not ended by itself, or not yet).
-    `cached_tokens` of the prompt were not computed again. The times are those of all texts that
-    were generated together.
+    `cached_tokens` of the prompt were not computed again. Of the `proposed_tokens` that were
+    guessed ahead, `accepted_tokens` are in the text. The times are those of all texts that were
+    generated together.
     """
 
     text: str
@@ -58,4 +59,11 @@ class Generation:
     finish_reason: str
     prompt_tokens: int
     cached_tokens: int
+    proposed_tokens: int = 0
+    accepted_tokens: int = 0
     times: Times
+
+    @property
+    def tokens_per_step(self) -> float:
+        """Tokens that a pass through the model gave, one unless some were guessed right."""
+        return len(self.tokens) / max(1, len(self.tokens) - self.accepted_tokens)

@@ -1,135 +1,163 @@
-"""The loop: prompts are fed in chunks, then every sequence gets a token a step. V vocabulary."""
+"""The loop: prompts are read, then every sequence gets a token a step, or several.
+
+R rows of logits, V vocabulary.
+"""
 
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import accumulate
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from girih.engine.finite import checked
-from girih.engine.memory import Memory
-from girih.engine.replay import Replay, replayed
+from girih.engine.feed import Feed
+from girih.engine.guess import Guess
 from girih.engine.result import Generation, Piece, Times
+from girih.engine.speculate import Speculation
 from girih.engine.track import Track
-from girih.nn.build import canonical
-from girih.state.step import step_of
-from girih.state.storage import State
 
-CHUNK = 512
-"""Prompt tokens in one step: enough to fill the machine, and a bound on what a step allocates."""
+
+@dataclass(slots=True)
+class Pass:
+    """Logits [R, V] of one step, the first row of each sequence, and what was guessed behind it."""
+
+    logits_RV: Tensor
+    firsts: dict[int, int]
+    guesses: dict[int, list[Guess]] = field(default_factory=dict)
+
+    def at(self, depth: int, live: Sequence[int]) -> Tensor:
+        """The rows of some sequences after so many guesses."""
+        if not self.guesses:
+            return self.logits_RV
+        return self.logits_RV[[self.firsts[index] + depth for index in live]]
+
+    def guess(self, depth: int, index: int) -> Guess | None:
+        """What was guessed of the token that these logits are of."""
+        made = self.guesses.get(index, [])
+        return made[depth] if depth < len(made) else None
 
 
 class Run:
     """Sequences generated together; iterate it once for (index, Piece), then ask for `results()`.
 
-    With a `memory` there is one sequence, and what the memory already holds is not fed again.
+    What the memory already holds of a prompt is not fed again.
     """
 
     def __init__(
-        self, module: nn.Module, tracks: Sequence[Track], state: State, memory: Memory | None
+        self, feed: Feed, tracks: Sequence[Track], speculation: Speculation | None = None
     ) -> None:
-        self.module, self.tracks, self.memory = module, list(tracks), memory
-        self.state = state
-        self.device = device_of(module)
-        self.cached = [0 if memory is None else state.positions(0) for _ in tracks]
+        self.feed, self.memory = feed, feed.memory
+        self.tracks, self.speculation = list(tracks), speculation
+        self.rows: list[int] = []
+        self.cached = [0 for _ in tracks]
         self.prefill_s = self.decode_s = 0.0
         self.decoded = 0
-        self.stack = replayed(module)
-        self.replay: Replay | None = None
         self.plain = all(track.plain for track in self.tracks)
 
     def __iter__(self) -> Iterator[tuple[int, Piece]]:
         """Pieces in the order in which their tokens are chosen."""
-        start = time.perf_counter()
-        logits = self.prefill()
-        if self.memory is not None:
-            self.memory.mark()
-        self.prefill_s = time.perf_counter() - start
-        live = list(range(len(self.tracks)))
+        try:
+            start = time.perf_counter()
+            passed = self.prefill()
+            self.prefill_s = time.perf_counter() - start
+            live = list(range(len(self.tracks)))
+            while live:
+                yield from self.chosen(passed, live)
+                live = [index for index in live if self.tracks[index].finish is None]
+                if live:
+                    passed = self.decode(live)
+        finally:
+            self.memory.release(self.rows)
+            if self.speculation is not None:
+                self.speculation.close()
+
+    def chosen(self, passed: Pass, live: list[int]) -> Iterator[tuple[int, Piece]]:
+        """The next token of each sequence, and those behind it as long as they were guessed right.
+
+        Whenever it is closed, the memory holds what it would hold without guesses.
+        """
+        depth = 0
+        used, right = dict.fromkeys(passed.guesses, 0), dict.fromkeys(passed.guesses, 0)
         try:
             while live:
                 start = time.perf_counter()
-                pieces = list(zip(live, self.choose(logits, live), strict=True))
+                pieces = list(zip(live, self.choose(passed, depth, live), strict=True))
+                self.decoded += len(live) if depth else 0
+                for index, piece in pieces:
+                    guess = passed.guess(depth, index)
+                    used[index] = depth + 1
+                    if guess is not None and guess.token == piece.token:
+                        right[index] += 1
                 self.decode_s += time.perf_counter() - start
                 yield from pieces
-                live = [index for index in live if self.tracks[index].finish is None]
-                if live:
-                    logits = self.decode(live)
+                depth += 1
+                live = [
+                    index
+                    for index in live
+                    if right.get(index) == depth and self.tracks[index].finish is None
+                ]
         finally:
-            if self.memory is not None:
-                self.memory.mark()
+            start = time.perf_counter()
+            for index, made in passed.guesses.items():
+                end = self.memory.state.positions(self.rows[index])
+                self.memory.cut(self.rows[index], end - len(made) - 1 + used[index])
+                assert self.speculation is not None
+                self.speculation.learn(index, len(made), right[index])
+            self.decode_s += time.perf_counter() - start
 
-    def choose(self, logits: Tensor, live: list[int]) -> list[Piece]:
-        """The next token of each unfinished sequence, from its row of the logits [B, V]."""
+    def choose(self, passed: Pass, depth: int, live: list[int]) -> list[Piece]:
+        """The next token of each unfinished sequence."""
         tracks = [self.tracks[index] for index in live]
+        logits_BV = passed.at(depth, live)
         if self.plain:
             # NumPy finds the largest several times faster on the host, and PyTorch on a device.
-            best = logits.numpy() if logits.device.type == "cpu" else logits
+            best = logits_BV.numpy() if logits_BV.device.type == "cpu" else logits_BV
             tokens = best.argmax(-1).tolist()
             return [track.take(token) for track, token in zip(tracks, tokens, strict=True)]
-        rows = logits.cpu()
-        return [track.choose(row) for track, row in zip(tracks, rows, strict=True)]
+        guesses = [passed.guess(depth, index) for index in live]
+        rows = zip(tracks, logits_BV.cpu(), guesses, strict=True)
+        return [track.choose(row, guess) for track, row, guess in rows]
 
-    def decode(self, live: list[int]) -> Tensor:
-        """Feed the last token of each unfinished sequence; the logits [B, V] after it."""
+    def prefill(self) -> Pass:
+        """Read the prompts; the logits after each one's last token."""
+        for index, track in enumerate(self.tracks):
+            row = self.memory.take(track.prompt, track.horizon)
+            self.rows.append(row)
+            self.cached[index] = self.memory.state.positions(row)
+        parts = {row: self.memory.lines[row].part for row in self.rows}
+        places = list(zip(self.rows, self.tracks, self.cached, strict=True))
+        first = {row: track.prompt[held : parts[row]] for row, track, held in places if parts[row]}
+        if first:
+            self.feed.all(first)
+            for row in first:
+                self.memory.keep(row)
+        left = {row: track.prompt[self.memory.state.positions(row) :] for row, track, _ in places}
+        return Pass(self.feed.all(left), {index: index for index in range(len(self.tracks))})
+
+    def decode(self, live: list[int]) -> Pass:
+        """Feed the newest token of each unfinished sequence, and what is guessed to follow it."""
         start = time.perf_counter()
-        logits = self.again([self.tracks[index].tokens[-1] for index in live], live)
+        guesses = {} if self.speculation is None else self.speculation.propose(live)
+        newest, rows = [self.tracks[i].tokens[-1] for i in live], [self.rows[i] for i in live]
+        if guesses:
+            made = [[guess.token for guess in guesses.get(index, [])] for index in live]
+            fed = [[token, *more] for token, more in zip(newest, made, strict=True)]
+            logits = self.feed.some(fed, rows, "all")
+            ends = list(accumulate(len(part) for part in fed))
+            firsts = {i: end - len(part) for i, end, part in zip(live, ends, fed, strict=True)}
+        else:
+            logits = self.feed.again(newest, rows)
+            firsts = {index: place for place, index in enumerate(live)}
         self.decode_s += time.perf_counter() - start
         self.decoded += len(live)
-        return logits
-
-    def prefill(self) -> Tensor:
-        """Feed the prompts, chunk by chunk; the logits [B, V] after each one's last token."""
-        waiting = {
-            index: track.prompt[self.cached[index] :] for index, track in enumerate(self.tracks)
-        }
-        out: list[Tensor] = []
-        while waiting:
-            taken: dict[int, list[int]] = {}
-            budget = CHUNK
-            for index, tokens in waiting.items():
-                taken[index] = tokens[:budget]
-                budget -= len(taken[index])
-                if budget == 0:
-                    break
-            logits = self.feed(list(taken.values()), list(taken))
-            ended = 0
-            for index, part in taken.items():
-                waiting[index] = waiting[index][len(part) :]
-                if not waiting[index]:
-                    ended += 1
-                    del waiting[index]
-            # Only the last one of a step can have tokens left over.
-            out.append(logits[:ended])
-        return out[0] if len(out) == 1 else torch.cat(out)
-
-    @torch.inference_mode()
-    def feed(self, tokens: list[list[int]], rows: list[int]) -> Tensor:
-        """One step; the logits [sequences, V], float32, after each one's last token."""
-        step = step_of(tokens, state=self.state, rows=rows, logits="last", device=self.device)
-        logits = checked(self.module(step), self.module).float()
-        self.state.advance(step)
-        if self.memory is not None:
-            self.memory.tokens += tokens[0]
-        return logits
-
-    @torch.inference_mode()
-    def again(self, tokens: list[int], rows: list[int]) -> Tensor:
-        """One step of one token each; its logits are good until the next step."""
-        if self.stack is None:
-            return self.feed([[token] for token in tokens], rows)
-        if self.replay is None or self.replay.rows != rows:
-            self.replay = Replay(self.stack, self.state, rows)
-        logits = checked(self.replay(tokens), self.module)
-        self.state.advance(self.replay.step)
-        if self.memory is not None:
-            self.memory.tokens.append(tokens[0])
-        return logits
+        return Pass(logits, firsts, guesses)
 
     def results(self) -> list[Generation]:
         """The finished (or abandoned) texts."""
         new = sum(len(t.prompt) for t in self.tracks) - sum(self.cached)
         times = Times(self.prefill_s, self.decode_s, new, self.decoded)
+        none = [(0, 0)] * len(self.tracks)
+        counts = none if self.speculation is None else self.speculation.counts
         return [
             Generation(
                 text=track.text,
@@ -138,12 +166,11 @@ class Run:
                 finish_reason=track.finish or "interrupted",
                 prompt_tokens=len(track.prompt),
                 cached_tokens=cached,
+                proposed_tokens=proposed,
+                accepted_tokens=accepted,
                 times=times,
             )
-            for track, cached in zip(self.tracks, self.cached, strict=True)
+            for track, cached, (proposed, accepted) in zip(
+                self.tracks, self.cached, counts, strict=True
+            )
         ]
-
-
-def device_of(module: nn.Module) -> torch.device:
-    """Where the weights of a module are, and so where it is run."""
-    return next(iter(canonical(module).values())).device

@@ -5,8 +5,9 @@ import torch
 from torch import Tensor
 
 from girih.checkpoints.tokenizer import Tokenizer
+from girih.engine.guess import Guess, judged
 from girih.engine.result import Piece, TokenLogprob
-from girih.engine.sample import Ids, Sampling, pick, ranked
+from girih.engine.sample import Ids, Sampling, ranked
 
 
 class Track:
@@ -39,10 +40,20 @@ class Track:
         self.held = ""
         self.finish: str | None = None
 
-    def choose(self, logits_V: Tensor) -> Piece:
+    @property
+    def horizon(self) -> int:
+        """The most tokens that it will come to, the prompt's too, and that are ever fed."""
+        return len(self.prompt) + min(self.sampling.max_tokens, self.room - 1)
+
+    @property
+    def left(self) -> int:
+        """How many tokens more it may have."""
+        return min(self.sampling.max_tokens, self.room) - len(self.tokens)
+
+    def choose(self, logits_V: Tensor, guess: Guess | None = None) -> Piece:
         """Choose the next token from its logits, float32 on the host, and take it in."""
         seen = self.seen.ids() if self.seen else None
-        token = pick(logits_V, self.sampling, seen, self.generator)
+        token = judged(logits_V, self.sampling, seen, self.generator, guess)
         return self.take(token, None if token in self.ends else self.logprob(logits_V, token))
 
     def take(self, token: int, logprob: TokenLogprob | None = None) -> Piece:

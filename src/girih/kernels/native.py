@@ -23,7 +23,7 @@ from girih.kernels.calls import (
 from girih.kernels.compiled import MatrixC, library
 from girih.kernels.grouped import GroupedCall
 from girih.kernels.packed import Packed
-from girih.kernels.records import STORED, before, heads_of, room_of
+from girih.kernels.records import STORED, before, heads_of, joined_biases, room_of
 from girih.kernels.tape import run
 from girih.kernels.tiles import PARTS, tiled
 
@@ -34,6 +34,8 @@ BLOCK = 32
 
 WIDE = 16
 """Lanes of the vectors with which many queries attend faster than by PyTorch."""
+AHEAD = 8
+"""Queries of a sequence up to which each passes over the keys alone, as they lie in the state."""
 FEW = 32
 """Beyond this many rows a plain matrix is better widened once for all of them."""
 
@@ -130,8 +132,13 @@ def refuses_attention(call: AttentionCall) -> str | None:
         return "its scores do not fall with distance"
     if call.bias_HP is not None:
         return "it adds no bias to scores"
-    if len(call.counts) != call.q_THD.shape[0] or flash.of_heads(call):
+    if not few(call) or flash.of_heads(call):
         return refuses_many(call)
+    return refuses_state(call) or refuses_rows(call.q_THD)
+
+
+def refuses_state(call: AttentionCall) -> str | None:
+    """Why keys and values cannot be read where they lie."""
     if call.room is None or call.spans is None or call.heads is None:
         return "the state is not one block of memory"
     if call.room.keys.dtype not in STORED:
@@ -140,7 +147,17 @@ def refuses_attention(call: AttentionCall) -> str | None:
         return f"a head is {call.heads.width} wide, which is no multiple of 16"
     if not call.band.all_of(call.room.size):
         return "it attends to all that is kept"
-    return refuses_rows(call.q_THD)
+    return None
+
+
+def few(call: AttentionCall) -> bool:
+    """Whether each query attends alone, to what was remembered before it and its own key."""
+    tokens = call.q_THD.shape[0]
+    if tokens == len(call.counts):
+        return True
+    room = call.room
+    written = room is not None and room.window is None and call.band.causal
+    return written and max(call.counts) <= AHEAD and refuses_state(call) is None
 
 
 def refuses_many(call: AttentionCall) -> str | None:
@@ -183,15 +200,6 @@ def prepare(matrices: Matrices) -> list[Packed]:
     place = None if bias_O is None else bias_O.data_ptr()
     matrices.prepared = (ctypes.addressof(array), len(table), place, (array, kept, bias_O))
     return copied
-
-
-def joined_biases(matrices: Matrices) -> Tensor | None:
-    """The biases of matrices side by side, float32, zero where one has none."""
-    if all(bias is None for bias in matrices.biases):
-        return None
-    sizes = [weight.shape[0] for weight in matrices.weights]
-    pairs = zip(sizes, matrices.biases, strict=True)
-    return torch.cat([torch.zeros(n) if b is None else b.detach().float() for n, b in pairs])
 
 
 def linear(call: LinearCall) -> Tensor:
@@ -257,24 +265,28 @@ def append(call: AppendCall) -> tuple[Tensor, Sequence[Tensor], Sequence[Tensor]
 
 def attention(call: AttentionCall) -> Tensor:
     """Attention of one query for each sequence, or of many; returns [T, H, D]."""
-    if len(call.counts) != call.q_THD.shape[0] or flash.of_heads(call):
+    if not few(call) or flash.of_heads(call):
         return flash.attended(call, library().girih_lanes())  # type: ignore[union-attr]
     assert call.room is not None and call.spans is not None and call.heads is not None
-    q_THD = whole(call.q_THD)
+    q_THD, spans = whole(call.q_THD), call.spans
     out_THD = torch.empty_like(q_THD)
+    if len(call.counts) != q_THD.shape[0]:
+        # Each as if it were a sequence of its own: what stands behind it in the state is not read.
+        alone = ((row, start + n) for row, start, count in spans.tolist() for n in range(count))
+        spans = torch.tensor([(row, start, 1) for row, start in alone])
     run(
         "girih_attend",
         (
             heads_of(call.heads),
             room_of(call.room),
-            call.spans.data_ptr(),
-            call.spans.shape[0],
+            spans.data_ptr(),
+            spans.shape[0],
             q_THD.data_ptr(),
             call.scale,
             out_THD.data_ptr(),
             torch.get_num_threads(),
         ),
-        (call.heads.prepared, call.room.prepared, call.spans, q_THD, out_THD),
+        (call.heads.prepared, call.room.prepared, spans, q_THD, out_THD),
     )
     return out_THD
 

@@ -5,7 +5,7 @@ import ctypes
 import torch
 from torch import Tensor
 
-from girih.kernels.calls import Gate, Heads, Room, Rows
+from girih.kernels.calls import Gate, Heads, Matrices, Room, Rows
 from girih.kernels.compiled import HeadsC, PreparationC, RoomC
 
 BEFORE = {"rms": 1, "layer": 2, "silu": 3, "gelu": 4, "gelu_tanh": 5, "relu": 6}
@@ -63,3 +63,12 @@ def room_of(room: Room) -> int:
         made = RoomC(*places, STORED[keys.dtype], *sizes)
         room.prepared = (ctypes.addressof(made), made)
     return room.prepared[0]  # type: ignore[no-any-return]
+
+
+def joined_biases(matrices: Matrices) -> Tensor | None:
+    """The biases of matrices side by side, float32, zero where one has none."""
+    if all(bias is None for bias in matrices.biases):
+        return None
+    sizes = [weight.shape[0] for weight in matrices.weights]
+    pairs = zip(sizes, matrices.biases, strict=True)
+    return torch.cat([torch.zeros(n) if b is None else b.detach().float() for n, b in pairs])

@@ -101,12 +101,14 @@ def tensor_bytes(form: Format, tensor: Tensor) -> int:
     return form.row_bytes(tensor.shape[-1]) * (tensor.numel // tensor.shape[-1])
 
 
-def state_bytes(spec: Model, tokens: int, state: str, sources: int = 0) -> int:
+def state_bytes(spec: Model, tokens: int, state: str, sources: int = 0, slack: int = 0) -> int:
     """The bytes that one sequence of `tokens` tokens leaves in memory, in the format `state`.
 
-    `sources` is how many entries of another stack it attends to.
+    `sources` is how many entries of another stack it attends to. With `slack`, windows keep so many
+    tokens more, by which they can be rewound.
     """
-    return pool_bytes(spec, Pool(sequences=1, capacity=tokens, sources=sources), state)
+    asked = Pool(sequences=1, capacity=tokens, slack=slack, sources=sources)
+    return pool_bytes(spec, asked, state)
 
 
 def pool_bytes(spec: Model, pool: Pool, state: str) -> int:

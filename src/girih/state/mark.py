@@ -11,3 +11,12 @@ class Mark:
     length: int
     source: int = 0
     """Entries of its source that it had been given."""
+
+
+def reached(sequence: int, length: int, source: int, at: int | None) -> Mark:
+    """A point of a sequence of some tokens, the last one unless it is said; raises ValueError."""
+    if at is not None and not 0 <= at <= length:
+        raise ValueError(
+            f"state: sequence {sequence} of {length} tokens has no point at token {at}"
+        )
+    return Mark(sequence, length if at is None else at, source)

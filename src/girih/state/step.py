@@ -102,6 +102,17 @@ class Step:
         places = zip(self.sequences, self.counts, strict=True)
         return tuple(self.state.positions(row) + count for row, count in places)
 
+    def fit_source(self, given: Sequence[int], most: int) -> None:
+        """Raise ValueError where a sequence has a source already, or one of more than `most`."""
+        new = self.source.counts if self.source is not None else ()
+        for row, count in zip(self.sequences, new, strict=False):
+            if count and given[row]:
+                raise ValueError(f"state: sequence {row} has a source already; evict it first")
+            if count > most:
+                raise ValueError(
+                    f"state: {count} entries of a source are beyond the capacity of {most}"
+                )
+
     def room(self, path: str, names: tuple[str, str] = ("k", "v")) -> Room | None:
         """Where the state keeps the keys and values of a layer, if they lie in one place."""
         return None if self.state is None else self.state.room(path, self, names)

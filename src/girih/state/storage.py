@@ -10,7 +10,7 @@ from girih.spec import Slot
 from girih.spec.pool import Pool
 from girih.state.block import Block, Entries, PlainRoom, fits_in_memory, room_of
 from girih.state.codec import codec_of
-from girih.state.mark import Mark
+from girih.state.mark import Mark, reached
 from girih.state.pages import Span, Table, claim
 from girih.state.step import Step, parted
 
@@ -161,17 +161,9 @@ class State:
 
     def fit(self, step: Step) -> None:
         """Raise ValueError if a sequence of a step, or a source, is beyond the capacity."""
-        longest = max(step.ends)
-        if longest > self.capacity:
-            raise ValueError(f"state: {longest} tokens are beyond the capacity of {self.capacity}")
-        new = step.source.counts if step.source is not None else ()
-        for row, count in zip(step.sequences, new, strict=False):
-            if count and self.given[row]:
-                raise ValueError(f"state: sequence {row} has a source already; evict it first")
-            if count > (most := self.pool.sources):
-                raise ValueError(
-                    f"state: {count} entries of a source are beyond the capacity of {most}"
-                )
+        if (most := max(step.ends)) > self.capacity:
+            raise ValueError(f"state: {most} tokens are beyond the capacity of {self.capacity}")
+        step.fit_source(self.given, self.pool.sources)
 
     def remember(
         self, path: str, values: Mapping[str, Tensor], step: Step
@@ -228,11 +220,20 @@ class State:
             for row, count in zip(step.sequences, step.source.counts, strict=True):
                 self.given[row] += count
 
-    def mark(self, sequence: int) -> Mark:
-        """The point that a sequence has reached; good until the sequence is rewound before it."""
-        made = Mark(sequence, self.lengths[sequence], self.given[sequence])
+    def mark(self, sequence: int, at: int | None = None) -> Mark:
+        """The point that a sequence has reached, or passed after `at` tokens.
+
+        It is good until the sequence is rewound before it; whether windows still hold what a passed
+        point needs, `rewindable` says. Raises ValueError for a point that is not reached yet.
+        """
+        made = reached(sequence, self.lengths[sequence], self.given[sequence], at)
         self.marks[sequence].append(made)
         return made
+
+    def release(self, mark: Mark) -> None:
+        """Forget a mark that is needed no more."""
+        kept = self.marks[mark.sequence]
+        self.marks[mark.sequence] = [other for other in kept if other is not mark]
 
     def rewind(self, mark: Mark) -> None:
         """Forget what a sequence appended after a mark.
