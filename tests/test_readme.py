@@ -98,7 +98,8 @@ def test_the_drawing_is_what_show_prints(folder: Path) -> None:
 
 def test_make_run_ends_with_the_line_it_prints() -> None:
     times = SimpleNamespace(prefill_tps=1.0, decode_tps=1.0)
-    result = SimpleNamespace(prompt_tokens=1, cached_tokens=0, tokens=(1,), times=times)
+    counts = dict(prompt_tokens=1, cached_tokens=0, proposed_tokens=0, tokens=(1,))
+    result = SimpleNamespace(times=times, **counts)
     last = shown("make run").splitlines()[-1]
     assert without_numbers(last) == without_numbers(stats_line(result, 1.0))
 
