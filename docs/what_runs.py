@@ -21,6 +21,7 @@ from girih.spec import (
     Model,
     Parallel,
     Rope,
+    SharedKeys,
     Sliding,
 )
 
@@ -91,6 +92,8 @@ def facts(one: Model) -> Iterator[tuple[int, str]]:
                 yield 5, "MLP biases"
     if stack.input.position is not None:
         yield 1, stack.input.position.what
+    if stack.input.of_layers is not None:
+        yield 6, "inputs of layers"
     yield 6, "layer norm" if isinstance(stack.norm, LayerNorm) else "RMS norm"
     yield 7, "tied head" if stack.head is not None and stack.head.tied else "own head"
 
@@ -112,6 +115,11 @@ def attention_facts(mixer: Attention) -> Iterator[tuple[int, str]]:
             yield 2, mixer.position.scaling.what
     if mixer.head_norm is not None:
         yield 3, "q/k norm"
+    if isinstance(mixer.keys, SharedKeys):
+        yield 3, "keys of an earlier layer"
+    else:
+        yield from ((3, "values of the keys' product"),) if mixer.keys.joined else ()
+        yield from ((3, "v norm"),) if mixer.keys.value_norm else ()
     if mixer.biases:
         yield 3, f"{'/'.join(mixer.biases)} biases"
 
