@@ -6,7 +6,7 @@ struct Span { int64_t row, start, count; };  // of the state; tokens remembered;
 struct State {
     void *keys, *values;
     const int64_t *table, number, page_stride, head_stride, kept, page, pages;  // table: [sequences, pages]; number: float32 (0) or bfloat16 (1)
-    int64_t at(int64_t row, int64_t h, int64_t i, int64_t width) const { return table[row * pages + i / page] * page_stride + h * head_stride + i % page * width; }
+    int64_t at(int64_t row, int64_t h, int64_t i, int64_t w) const { return table[row * pages + i / page] * page_stride + h * head_stride + i % page * w; }
 };
 struct Heads {
     int64_t query, kept, width, rotary, step, apart;  // rotary: pairs that are rotated, the ith of them step * i and `apart` from it
