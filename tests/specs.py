@@ -127,9 +127,7 @@ def beside(own, shared):
 
 def relative(mask, **more):
     """Three layers, the first with a relative bias, which the others share."""
-    first = replace(
-        GQA, mask=mask, scale=1.0, position=RelativeBias(buckets=10, distance=20, **more)
-    )
+    first = replace(GQA, mask=mask, position=RelativeBias(buckets=10, distance=20, **more))
     stack = decoder(first).stacks[0]
     attn, mlp = stack.layers[0].branches
     later = replace(attn, mixer=replace(first, position=SharedBias()))

@@ -70,7 +70,8 @@ def test_an_attention_map_is_the_one_by_hand(case):
             value = plain.view(LENGTH, heads, node.head_dim)
             value = value if norm is None else norm(value)
             if node.position is not None:
-                value = reference.rotate(value, *rotation(node.position, torch.arange(LENGTH)))
+                places = torch.arange(LENGTH), [LENGTH], [LENGTH]
+                value = reference.rotate(value, *rotation(node.position, *places))
             parts[name] = value
     for head in range(node.heads):
         keys = parts["k"][:, head * node.kv_heads // node.heads]

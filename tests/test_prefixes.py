@@ -42,8 +42,10 @@ def test_a_shared_beginning_is_read_once(name):
     forgets = any(slot.window for slot in slots)
     memory, counted = model.memory(sequences=4, tokens=70), tiny.Counted(model)
     asked = dict(max_tokens=6, logprobs=0)
-    # Windows forget where prompts part; the second one leaves a copy of that point.
-    cached = [0, 0 if forgets else 40, 40]
+    turns = len({model.spec.rotations(len(prompt) + 6) for prompt in PROMPTS}) > 1
+    # Windows forget where prompts part; the second one leaves a copy of that point. What is rotated
+    # by the length that a sequence will come to is shared by none of another.
+    cached = [0, 0 if forgets or turns else 40, 0 if turns else 40]
     for prompt, held in zip(PROMPTS, cached, strict=True):
         counted.taken()
         one = model.generate(prompt, memory=memory, **asked)[0]
@@ -54,7 +56,7 @@ def test_a_shared_beginning_is_read_once(name):
     assert same(model, PROMPTS[2], again, **asked) == (40 if forgets else len(PROMPTS[2]) - 1)
     longer = PROMPTS[2] + list(again.tokens[:-1]) + [9, 8]
     one = model.generate(longer, memory=memory, **asked)[0]
-    assert same(model, longer, one, **asked) == len(longer) - 2
+    assert same(model, longer, one, **asked) == (0 if turns else len(longer) - 2)
 
 
 def test_the_least_recently_used_makes_room():

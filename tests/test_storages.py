@@ -36,6 +36,8 @@ def state_of(spec, sequences, capacity, storage, slack=0):
     )
     for block in state.blocks.values():
         block.fill_(torch.nan if block.is_floating_point() else 255)
+    for row in range(sequences):
+        state.expect(row, LENGTH)
     return state
 
 
@@ -89,6 +91,7 @@ def grown(make, module, ids):
     state = make(2, capacity=15)
     feed(module, state, [tokens(11, 8)], [0])
     state.evict(0)
+    state.expect(0, LENGTH)
     first = feed(module, state, [ids[:13], tokens(2, 9)], [0, 1])[0]
     return torch.cat([first, fed(module, state.grown(LENGTH + 6), ids[13:], (8,))])
 
@@ -117,7 +120,7 @@ def test_every_way_of_feeding_is_the_whole(name, storage):
         pure = module(step_of([ids]))
         moved = distance(whole, pure)
         if "int" in storage:
-            assert SAME < moved < (0.05 if "int8" in storage else 1), "what is read was rounded"
+            assert SAME < moved < (0.1 if "int8" in storage else 1), "what is read was rounded"
         else:
             assert moved <= SAME
         for way, feeding in WAYS.items():

@@ -59,7 +59,7 @@ class Memory:
     @property
     def ahead(self) -> int:
         """How many of the last tokens of a sequence can be taken back: all, without windows."""
-        return self.state.slack if self.windowed else self.state.capacity
+        return self.state.pool.slack if self.windowed else self.state.capacity
 
     @property
     def windowed(self) -> bool:
