@@ -56,7 +56,9 @@ def test_a_shared_beginning_is_read_once(name):
     assert same(model, PROMPTS[2], again, **asked) == (40 if forgets else len(PROMPTS[2]) - 1)
     longer = PROMPTS[2] + list(again.tokens[:-1]) + [9, 8]
     one = model.generate(longer, memory=memory, **asked)[0]
-    assert same(model, longer, one, **asked) == (0 if turns else len(longer) - 2)
+    held = same(model, longer, one, **asked)
+    alike = model.spec.rotations(len(longer) + 6) == model.spec.rotations(len(PROMPTS[2]) + 6)
+    assert held == len(longer) - 2 if alike else held <= 40
 
 
 def test_the_least_recently_used_makes_room():
