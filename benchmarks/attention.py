@@ -9,7 +9,7 @@ from benchmarks.row import Row, ratio
 from benchmarks.session import Session, say
 from girih.spec import Sliding
 
-REMEMBERED, NEW = 4096, 8
+REMEMBERED, NEW = 4096, 2
 LATENT = dict(
     hidden_size=1024,
     intermediate_size=2048,
@@ -44,7 +44,7 @@ def latent(session: Session) -> Iterator[Row]:
                 engine.ask("remember", prompt=prompt)
             ours, theirs = session.alternate(
                 f"{label}: decode after {REMEMBERED:,} tokens",
-                partial(girih.ask, "decode_remembered", count=4 * NEW),
+                partial(girih.ask, "decode_remembered", count=16 * NEW),
                 partial(peer.ask, "decode_remembered", count=NEW),
             )
             needs = girih.ask("needs", tokens=REMEMBERED)
