@@ -14,8 +14,8 @@ from girih.state.mark import Mark, reached
 from girih.state.pages import Span, Table, claim
 from girih.state.step import Step, parted
 
-PAGE = 64
-"""Tokens of a page where nothing else is said."""
+PAGE = 256
+"""Tokens of a page where nothing else is said: in shorter ones a processor reads ahead in vain."""
 
 Key = tuple[str, str]
 """The path of a mixer and the name of a slot."""
