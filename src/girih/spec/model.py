@@ -5,12 +5,10 @@ from typing import ClassVar
 
 from girih.spec.base import Flops, Node, Slot, Tensor, Work, node, positive, prefixed, require
 from girih.spec.inputs import LayerInput, LayerInputs
-from girih.spec.keys import OwnKeys, SharedKeys
 from girih.spec.layers import Branch, Layer, named
-from girih.spec.mixers import Attention
 from girih.spec.norms import LayerNorm, RMSNorm
 from girih.spec.positions import Learned, Rope, Sinusoid
-from girih.spec.sharing import check_shared
+from girih.spec.sharing import check_shared, lenders_of
 
 MAX_LAYERS = 10_000
 """More layers than any model has; keeps a hostile spec from filling the memory."""
@@ -116,17 +114,7 @@ class Stack(Node):
 
     def lenders(self) -> dict[str, str]:
         """The path of each branch that reads another's keys, and of the branch that keeps them."""
-        last: dict[object, str] = {}
-        out: dict[str, str] = {}
-        for path, branch in self.leaves():
-            mixer = branch.mixer
-            if isinstance(mixer, Attention) and isinstance(mixer.keys, OwnKeys):
-                last[mixer.kind] = path
-            elif isinstance(mixer, Attention) and isinstance(mixer.keys, SharedKeys):
-                where = path.removeprefix(f"{self.name}.")
-                require(mixer.kind in last, f"{where}: no layer before it keeps keys of its kind")
-                out[path] = last[mixer.kind]
-        return out
+        return lenders_of(self.leaves(), self.name)
 
     def tensors(self) -> dict[str, Tensor]:
         """Every distinct tensor of this stack, by its name inside it."""

@@ -18,7 +18,7 @@ from girih.kernels.gpu.backward import keys_kernel, queries_kernel
 from girih.kernels.gpu.forward import forward_kernel
 from girih.kernels.gpu.language import tl
 from girih.kernels.gpu.layout import Held, Tables, readable, tables
-from girih.kernels.gpu.sizes import BACKWARD, FORWARD, Shape, Tiles, padded, tiles
+from girih.kernels.gpu.sizes import BACKWARD, FORWARD, Tiles, shape_of, tiles
 from girih.kernels.gpu.tiles import BAND, EARLIER, LATER
 from girih.kernels.grouped import GroupedCall
 from girih.kernels.tape import bind
@@ -128,16 +128,12 @@ def compiled(
     asked: Asked, q_THD: Tensor, held: Held, found: Tables, size: Tiles, sinks: bool = False
 ) -> dict[str, Any]:
     """What a kernel is compiled for and how it is launched."""
-    width, value_width = q_THD.shape[2], held.values[0].shape[2]
-    shape = Shape(
-        width=width,
-        value_width=value_width,
-        padded=padded(width),
-        value_padded=padded(value_width),
-        queries=size.queries,
-        keys=size.keys,
-        capped=asked.softcap is not None,
-        sloped=asked.slopes_H is not None,
+    widths = q_THD.shape[2], held.values[0].shape[2]
+    shape = shape_of(
+        *widths,
+        size,
+        softcap=asked.softcap,
+        slopes_H=asked.slopes_H,
         sinks=sinks,
         aligned=found.aligned,
     )

@@ -14,7 +14,7 @@ from girih.kernels.calls import AttentionCall
 from girih.kernels.gpu.attend import BITS, computed, limits, named
 from girih.kernels.gpu.decode import decode_kernel, merge_kernel
 from girih.kernels.gpu.layout import readable
-from girih.kernels.gpu.sizes import DECODE, Shape, Tiles, padded, tiles
+from girih.kernels.gpu.sizes import DECODE, Tiles, padded, shape_of, tiles
 
 MOST = 128
 """Programs over which the entries of one head are split at the most."""
@@ -43,7 +43,15 @@ def decode(call: AttentionCall, splits: int | None = None, tile: Tiles | None = 
         *(room.size, page, room.table.stride(0), heads // kept),
         *(limits(call.band), (call.scale * BITS, softcap)),
         kind=named(dtype),
-        shape=shape_of(call, width - rest, value_width, tile),
+        shape=shape_of(
+            width - rest,
+            value_width,
+            tile,
+            softcap=call.softcap,
+            slopes_H=call.slopes_H,
+            sinks=call.sinks_H is not None,
+            aligned=False,
+        ),
         rest=rest,
         REST=padded(rest) if rest else 0,
         PAGED=page < room.size,
@@ -51,22 +59,6 @@ def decode(call: AttentionCall, splits: int | None = None, tile: Tiles | None = 
         num_stages=tile.stages,
     )
     return merged(part, bits, call)
-
-
-def shape_of(call: AttentionCall, width: int, value_width: int, tile: Tiles) -> Shape:
-    """What the kernel is compiled for."""
-    return Shape(
-        width=width,
-        value_width=value_width,
-        padded=padded(width),
-        value_padded=padded(value_width),
-        queries=tile.queries,
-        keys=tile.keys,
-        capped=call.softcap is not None,
-        sloped=call.slopes_H is not None,
-        sinks=call.sinks_H is not None,
-        aligned=False,
-    )
 
 
 def merged(part_BHSV: Tensor, bits_BHS: Tensor, call: AttentionCall) -> Tensor:

@@ -80,3 +80,28 @@ def tiles(table: Table, width: int, dtype: torch.dtype) -> Tiles:
 def padded(width: int) -> int:
     """The next power of two, at least 16: what a product of tiles takes."""
     return max(16, 1 << (width - 1).bit_length())
+
+
+def shape_of(
+    width: int,
+    value_width: int,
+    tile: Tiles,
+    *,
+    softcap: float | None,
+    slopes_H: torch.Tensor | None,
+    sinks: bool,
+    aligned: bool,
+) -> Shape:
+    """What a kernel is compiled for, of heads of these widths."""
+    return Shape(
+        width=width,
+        value_width=value_width,
+        padded=padded(width),
+        value_padded=padded(value_width),
+        queries=tile.queries,
+        keys=tile.keys,
+        capped=softcap is not None,
+        sloped=slopes_H is not None,
+        sinks=sinks,
+        aligned=aligned,
+    )
