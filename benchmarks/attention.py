@@ -1,11 +1,11 @@
 """The rows about attention: latents, windows, and what their state takes."""
 
 import statistics
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from functools import partial
 
 from benchmarks.protocol import Failed, Worker
-from benchmarks.row import Row, ratio
+from benchmarks.row import Row, ratio, times
 from benchmarks.session import Session, say
 from girih.spec import Sliding
 
@@ -76,7 +76,8 @@ def windows(session: Session) -> Iterator[Row]:
             partial(worker.ask, "window", tokens=2 * TOKENS),
             partial(worker.ask, "window", tokens=TOKENS),
         )
-        yield growth(label, TOKENS, longer, shorter, floor=2.2)
+        what = f"prefill of {2 * TOKENS:,} tokens: time over that of {TOKENS:,}"
+        yield times(label, what, longer, shorter, 2, f"{TOKENS:,}", floor=2.2)
         yield state(worker)
     peaks: list[int] = []
     for size in (TOKENS, 2 * TOKENS):
@@ -86,25 +87,6 @@ def windows(session: Session) -> Iterator[Row]:
             worker.ask("window", tokens=WINDOW)
             peaks.append(worker.ask("extra", tokens=size))
     yield extra(label, peaks)
-
-
-def growth(
-    group: str, tokens: int, longer: Sequence[float], shorter: Sequence[float], floor: float
-) -> Row:
-    """How much longer a prompt of twice the tokens takes, from the tokens per second of both."""
-    rounds = [2 * short / long for long, short in zip(longer, shorter, strict=True)]
-    slow, fast = (tokens / statistics.median(speeds) for speeds in (longer, shorter))
-    return Row(
-        group=group,
-        what=f"time of {2 * tokens:,} tokens over that of {tokens:,}",
-        girih=f"{2e3 * slow:,.0f} ms",
-        peer=f"{1e3 * fast:,.0f} ms",
-        value=2 * slow / fast,
-        spread=(min(rounds), max(rounds)),
-        floor=floor,
-        most=True,
-        raw={"longer": list(longer), "shorter": list(shorter)},
-    )
 
 
 def extra(group: str, peaks: list[int]) -> Row:

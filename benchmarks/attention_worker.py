@@ -1,5 +1,8 @@
 """One operation of attention in a process of its own: girih's windows and PyTorch with a mask."""
 
+import girih  # noqa: F401  (before torch: it says how threads wait)
+
+# isort: split
 import time
 from collections.abc import Callable
 from pathlib import Path

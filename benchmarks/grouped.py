@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from functools import partial
 
 from benchmarks.protocol import Worker
-from benchmarks.row import Row
+from benchmarks.row import Row, times
 from benchmarks.session import Session
 
 HEADS, WIDTH, WINDOW = 8, 64, 512
@@ -25,35 +25,8 @@ def grouped(session: Session) -> Iterator[Row]:
         what = f"prefill of {2 * TOKENS:,} tokens: time over that of {TOKENS:,}"
         slow, fast = session.alternate(f"{LABEL}: {what}", long, ours)
         share = session.share(statistics.median(slow), needs[1], "arithmetic")
-        yield times(what, slow, fast, 2, floor=2.4, peer=f"{TOKENS:,}", share=share)
+        yield times(LABEL, what, slow, fast, 2, f"{TOKENS:,}", floor=2.4, share=share)
         what = f"prefill of {TOKENS:,} tokens: time over that of full causal attention"
         fast, slow = session.alternate(f"{LABEL}: {what}", ours, full)
         share = session.share(statistics.median(fast), needs[0], "arithmetic")
-        yield times(what, fast, slow, 1, floor=0.35, peer="PyTorch", share=share)
-
-
-def times(
-    what: str,
-    ours: list[float],
-    theirs: list[float],
-    longer: int,
-    *,
-    floor: float,
-    peer: str,
-    share: str,
-) -> Row:
-    """A row of two times in turns; speeds are tokens per second, of so many times the tokens."""
-    rounds = [longer * other / one for one, other in zip(ours, theirs, strict=True)]
-    first, second = statistics.median(ours), statistics.median(theirs)
-    return Row(
-        group=LABEL,
-        what=what,
-        girih=f"{first:,.0f} tokens/s",
-        peer=f"{peer} {second:,.0f}",
-        value=longer * second / first,
-        spread=(min(rounds), max(rounds)),
-        floor=floor,
-        most=True,
-        share=share,
-        raw={"girih": ours, "peer": theirs, "peer_name": peer},
-    )
+        yield times(LABEL, what, fast, slow, 1, "PyTorch", floor=0.35, share=share)

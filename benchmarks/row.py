@@ -82,3 +82,28 @@ def ratio(
         raw={"girih": list(ours), "peer": list(theirs), "peer_name": peer},
         **more,
     )
+
+
+def times(
+    group: str,
+    what: str,
+    ours: Sequence[float],
+    theirs: Sequence[float],
+    longer: int,
+    peer: str,
+    **more: Any,
+) -> Row:
+    """A row of two times in turns; speeds are tokens per second, of so many times the tokens."""
+    rounds = [longer * other / one for one, other in zip(ours, theirs, strict=True)]
+    first, second = statistics.median(ours), statistics.median(theirs)
+    return Row(
+        group=group,
+        what=what,
+        girih=f"{first:,.0f} tokens/s",
+        peer=f"{peer} {second:,.0f}",
+        value=longer * second / first,
+        spread=(min(rounds), max(rounds)),
+        most=True,
+        raw={"girih": list(ours), "peer": list(theirs), "peer_name": peer},
+        **more,
+    )
