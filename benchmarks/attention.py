@@ -79,17 +79,24 @@ def windows(session: Session) -> Iterator[Row]:
         what = f"prefill of {2 * TOKENS:,} tokens: time over that of {TOKENS:,}"
         yield times(label, what, longer, shorter, 2, f"{TOKENS:,}", floor=2.2)
         yield state(worker)
-    peaks: list[int] = []
-    for size in (TOKENS, 2 * TOKENS):
-        # A process that has freed nothing yet, so that all is taken anew.
-        with session.attention() as worker:
-            worker.ask("open", threads=session.machine["threads"], **shape)
-            worker.ask("window", tokens=WINDOW)
-            peaks.append(worker.ask("extra", tokens=size))
+    say(f"{label}: extra memory")
+    peaks = [
+        statistics.median(peak(session, shape, size) for _ in range(session.rounds))
+        for size in (TOKENS, 2 * TOKENS)
+    ]
     yield extra(label, peaks)
 
 
-def extra(group: str, peaks: list[int]) -> Row:
+def peak(session: Session, shape: dict[str, int], tokens: int) -> int:
+    """Extra bytes of a prompt, in a process that has freed nothing yet: all is taken anew."""
+    with session.attention() as worker:
+        worker.ask("open", threads=session.machine["threads"], **shape)
+        worker.ask("window", tokens=WINDOW)
+        found: int = worker.ask("extra", tokens=tokens)
+    return found
+
+
+def extra(group: str, peaks: list[float]) -> Row:
     """The memory that a prompt of twice the tokens takes over that of one."""
     shown = [f"{peak / 2**20:,.0f} MiB" for peak in peaks]
     return Row(
