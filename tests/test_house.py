@@ -292,7 +292,7 @@ def test_each_rule_on_texts_can_fail() -> None:
 
 
 def test_compiled_code_is_small():
-    """Products and fused row operations, never a layer or a model: at most 600 lines of code."""
+    """Products and fused row operations, never a layer or a model: at most 1000 lines of code."""
     files = (PACKAGE / "kernels" / "cpp").iterdir()
     lines = [line.strip() for path in files for line in path.read_text().splitlines()]
-    assert 300 < sum(bool(line) and not line.startswith("//") for line in lines) <= 600
+    assert 300 < sum(bool(line) and not line.startswith("//") for line in lines) <= 1000
