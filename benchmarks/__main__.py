@@ -9,7 +9,18 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
-from benchmarks import ahead, attention, files, gpu, grouped, paged, processes, speed
+from benchmarks import (
+    ahead,
+    attention,
+    files,
+    gpu,
+    grouped,
+    mixtures,
+    paged,
+    processes,
+    scans,
+    speed,
+)
 from benchmarks.protocol import ROOT, Failed
 from benchmarks.row import Row
 from benchmarks.session import Session, say
@@ -24,6 +35,8 @@ PARTS: dict[str, Callable[[Session], Iterator[Row]]] = {
     "latent": attention.latent,
     "windows": attention.windows,
     "grouped": grouped.grouped,
+    "scans": scans.scans,
+    "mixtures": mixtures.mixtures,
     "reuse": ahead.reuse,
     "speculate": ahead.speculate,
     "correctness": processes.correctness,

@@ -5,12 +5,11 @@ import girih  # noqa: F401  (before torch: it says how threads wait)
 # isort: split
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from benchmarks.protocol import serve
+from benchmarks.protocol import extra_memory, serve
 from girih.kernels import dispatch
 from girih.kernels.calls import AttentionCall, Band
 from girih.kernels.reference import seen
@@ -40,11 +39,7 @@ class Attending:
 
     def extra(self, tokens: int) -> int:
         """Bytes at the peak over what was held before, of a prompt through girih's windows."""
-        # Writing 5 here makes what is held now the peak (proc(5)).
-        Path("/proc/self/clear_refs").write_text("5")
-        before = resident("VmRSS")
-        self.windowed(*self.all[:, :tokens])
-        return resident("VmHWM") - before
+        return extra_memory(lambda: self.windowed(*self.all[:, :tokens]))
 
     def windowed(self, q_THD: Tensor, k_TKD: Tensor, v_TKD: Tensor) -> Tensor:
         """girih's operation."""
@@ -84,12 +79,6 @@ def taken(attend: Callable[..., Tensor], inputs: Tensor) -> float:
     start = time.perf_counter()
     attend(*inputs)
     return time.perf_counter() - start
-
-
-def resident(what: str) -> int:
-    """A figure of this process's memory in bytes."""
-    lines = Path("/proc/self/status").read_text("utf-8").splitlines()
-    return 1024 * next(int(line.split()[1]) for line in lines if line.startswith(what))
 
 
 if __name__ == "__main__":

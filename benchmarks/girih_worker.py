@@ -1,23 +1,29 @@
 """girih as an engine of the benchmark; as for a user it is imported before torch."""
 
+import girih
+
+# isort: split
 import dataclasses
 import os
 import sys
 import tempfile
+import time
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
-import girih
 from benchmarks import tiny
-from benchmarks.protocol import serve
+from benchmarks.protocol import extra_memory, serve
 from girih.checkpoints.source import open_source
 from girih.engine.bench import arbitrary, decode_bytes, prefill_flops
 from girih.engine.limits import limits, processor
 from girih.engine.result import Times
 from girih.engine.sample import Sampling
+from girih.kernels.calls import Rows
+from girih.nn.stack import Stack
 
 
 class Girih:
@@ -100,6 +106,25 @@ class Girih:
     def prefill(self, prompt: list[int]) -> float:
         """Tokens per second of reading a prompt."""
         return self.times([prompt], 1).prefill_tps
+
+    def extra(self, prompt: list[int]) -> int:
+        """Bytes at the peak over what was held before, of reading a prompt."""
+        return extra_memory(lambda: self.prefill(prompt))
+
+    @torch.inference_mode()
+    def products(self, tokens: int) -> float:
+        """Tokens per second of the matrix products of such a prompt and of nothing else."""
+        found = [
+            products
+            for module in self.model.module.modules()
+            if hasattr(module, "products") and not isinstance(module, Stack)
+            for products in module.products().values()
+        ]
+        rows = {one: torch.randn(tokens, one.matrices.inputs) for one in found}
+        start = time.perf_counter()
+        for one, x_TI in rows.items():
+            one(Rows(x_TI, rounds=True))
+        return tokens / (time.perf_counter() - start)
 
     def decode(self, prompt: list[int], count: int) -> float:
         """Tokens per second of so many more tokens after a prompt."""

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 import transformers
 
-from benchmarks.protocol import serve
+from benchmarks.protocol import extra_memory, serve
 
 CHUNK = 512
 """Prompt tokens at a time where a long one is remembered."""
@@ -29,8 +29,19 @@ class Transformers:
         found = kind.from_pretrained(file.parent, gguf_file=file.name, dtype=getattr(torch, dtype))
         self.model = found.eval()
 
-    def shape(self, path: str, threads: int, kind: str, config: dict[str, Any]) -> None:
-        """A model in bfloat16 of a config, with random weights; saved where it is not yet."""
+    def shape(
+        self,
+        path: str,
+        threads: int,
+        kind: str,
+        config: dict[str, Any],
+        dtype: str = "bfloat16",
+        **settings: Any,
+    ) -> None:
+        """A model of a config, with random weights; saved in bfloat16 where it is not yet.
+
+        It is loaded in a dtype and with settings that choose among transformers' own ways.
+        """
         torch.set_num_threads(threads)
         if not Path(path).exists():
             torch.manual_seed(0)
@@ -38,7 +49,8 @@ class Transformers:
             model = transformers.AutoModelForCausalLM.from_config(made, dtype=torch.bfloat16)
             model.save_pretrained(f"{path}.unfinished")
             Path(f"{path}.unfinished").rename(path)
-        found = transformers.AutoModelForCausalLM.from_pretrained(path, dtype=torch.bfloat16)
+        kinds: Any = transformers.AutoModelForCausalLM
+        found = kinds.from_pretrained(path, dtype=getattr(torch, dtype), **settings)
         self.model = found.eval()
 
     @torch.inference_mode()
@@ -70,6 +82,23 @@ class Transformers:
         start = time.perf_counter()
         self.model(input_ids=ids, use_cache=True, logits_to_keep=1).logits.argmax(-1)
         return len(prompt) / (time.perf_counter() - start)
+
+    @torch.inference_mode()
+    def decode(self, prompt: list[int], count: int) -> float:
+        """Tokens per second of so many more tokens after a prompt."""
+        out = self.model(input_ids=torch.tensor([prompt]), use_cache=True, logits_to_keep=1)
+        kept = "cache_params" if "cache_params" in out else "past_key_values"
+        start = time.perf_counter()
+        for turn in range(count + 1):
+            if turn == 1:
+                start = time.perf_counter()
+            ids = out.logits[:, -1:].argmax(-1)
+            out = self.model(input_ids=ids, use_cache=True, logits_to_keep=1, **{kept: out[kept]})
+        return count / (time.perf_counter() - start)
+
+    def extra(self, prompt: list[int]) -> int:
+        """Bytes at the peak over what was held before, of reading a prompt."""
+        return extra_memory(lambda: self.prefill(prompt))
 
 
 if __name__ == "__main__":
