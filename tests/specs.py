@@ -41,6 +41,7 @@ from girih.spec import (
     Tokens,
     YarnScaling,
 )
+from scans import PURE_SCANS, SCANS
 
 DIM, VOCAB, CONTEXT, SOURCE = 24, 61, 96, 10
 NORM = RMSNorm(eps=1e-5)
@@ -255,6 +256,8 @@ SPECS = {
     ),
 }
 
+SPECS |= SCANS
+
 
 def crossing(**more):
     """Layers of attention to the stream, to a source, and an MLP."""
@@ -277,3 +280,4 @@ PURE = {
     "two-sided-window": decoder(replace(GQA, mask=Sliding(left=3, right=2))),
 }
 """Rows whose tokens see later ones: they run whole and keep no state."""
+PURE |= PURE_SCANS
