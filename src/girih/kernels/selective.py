@@ -69,7 +69,9 @@ def selective(call: SelectiveCall) -> tuple[Tensor, Tensor]:
     ys, last = [], []
     for (x, dt, b, c, z), h_BNC in batches(call.counts, rows(call), call.prior()):
         dt, out = softplus(dt), []
-        for x_BC, dt_BC, b_BN, c_BN in zip(*(each.unbind(1) for each in (x, dt, b, c)), strict=True):
+        for x_BC, dt_BC, b_BN, c_BN in zip(
+            *(each.unbind(1) for each in (x, dt, b, c)), strict=True
+        ):
             decay_BNC = torch.exp(dt_BC[:, None] * a_NC)
             h_BNC = decay_BNC * h_BNC + b_BN[:, :, None] * (dt_BC * x_BC)[:, None]
             out.append((c_BN[:, :, None] * h_BNC).sum(1))

@@ -1,5 +1,7 @@
 """The selective scan of Mamba-1. T tokens, S sequences, M model, C channels, N states, R rank."""
 
+import math
+
 import torch
 from torch import Tensor, nn
 
@@ -11,6 +13,9 @@ from girih.nn.registry import Place, builds, made
 from girih.nn.weight import Products, weights
 from girih.spec import Mamba as MambaNode
 from girih.state.step import Step
+
+SHORTEST, LONGEST = 1e-3, 1e-1
+"""Steps with which random weights begin, evenly in their logarithms."""
 
 
 @builds(MambaNode)
@@ -36,6 +41,13 @@ class Mamba(nn.Module):
         self.out = Products([self.o], exact=place.exact)
         self.made: Channels | None = None
 
+    def begin(self, generator: torch.Generator) -> None:
+        """The first weights of Mamba: rates 1 to N in each channel, steps of many lengths."""
+        self.a_log.copy_(torch.arange(1, self.node.states + 1).log().expand_as(self.a_log))
+        step_C = torch.empty_like(self.dt_up.bias)
+        step_C.uniform_(math.log(SHORTEST), math.log(LONGEST), generator=generator).exp_()
+        self.dt_up.bias.copy_(step_C + torch.log(-torch.expm1(-step_C)))  # softplus backwards
+
     def norm_of(self, width: int, place: Place) -> nn.Module | None:
         """The norm of dt, B or C."""
         return None if self.node.norm is None else made(self.node.norm, place.wide(width))
@@ -51,9 +63,7 @@ class Mamba(nn.Module):
         have = self.made
         same = have is not None and have.a_log_CN is self.a_log and have.skip_C is self.skip
         if have is None or not same or [have.b_norm, have.c_norm] != norms:
-            have = Channels(
-                a_log_CN=self.a_log, skip_C=self.skip, b_norm=norms[0], c_norm=norms[1]
-            )
+            have = Channels(a_log_CN=self.a_log, skip_C=self.skip, b_norm=norms[0], c_norm=norms[1])
             self.made = have
         return have
 
