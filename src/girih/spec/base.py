@@ -46,6 +46,8 @@ class Slot:
 
     With a `window`, for the last so many tokens only. With `every`, one for every so many tokens,
     once they are complete. With `once`, one for each entry of a source, which is given one time.
+    What is `fixed` is one value of any rank for each sequence, however many tokens it has; before
+    the first it is zeros, and it is kept in float32 in every format of states.
     """
 
     name: str
@@ -53,9 +55,10 @@ class Slot:
     window: int | None = None
     every: int = 1
     once: bool = False
+    fixed: bool = False
 
     def __post_init__(self) -> None:
-        ways = (self.window is not None, self.every != 1, self.once)
+        ways = (self.window is not None, self.every != 1, self.once, self.fixed)
         assert sum(ways) <= 1 <= self.every, f"{self.name} grows in more ways than one"
 
     def entries(self, tokens: int, slack: int = 0, sources: int = 0) -> int:
@@ -64,8 +67,8 @@ class Slot:
         With `slack`, a window keeps so many more, by which it can be rewound. A source may have
         `sources` entries.
         """
-        if self.once:
-            return sources
+        if self.fixed or self.once:
+            return 1 if self.fixed else sources
         return tokens // self.every if self.window is None else min(tokens, self.window + slack)
 
     def values(self, tokens: int, slack: int = 0, sources: int = 0) -> int:
