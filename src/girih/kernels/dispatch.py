@@ -6,7 +6,16 @@ from types import ModuleType
 
 from torch import Tensor
 
-from girih.kernels import blocked, chunked, gpu, native, pytorch, reference
+from girih.kernels import (
+    blocked,
+    chunked,
+    gpu,
+    native,
+    native_conv,
+    native_selective,
+    pytorch,
+    reference,
+)
 from girih.kernels import conv as convolutions
 from girih.kernels import selective as selections
 from girih.kernels import state_space as state_spaces
@@ -22,8 +31,8 @@ BACKENDS: dict[str, tuple[ModuleType, ...]] = {
     "append": (native, pytorch, reference),
     "attention": (native, gpu, pytorch, blocked, reference),
     "grouped": (gpu, native, pytorch, blocked, reference),
-    "conv": (convolutions,),
-    "selective": (selections,),
+    "conv": (native_conv, convolutions),
+    "selective": (native_selective, selections),
     "state_space": (chunked, state_spaces),
 }
 """The backends of each operation, the fastest first; what defines it stands last everywhere."""
