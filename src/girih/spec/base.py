@@ -78,18 +78,22 @@ class Slot:
 
 @dataclass(frozen=True, slots=True)
 class Flops:
-    """Floating-point operations of matrix products: with weights, and of tokens with tokens."""
+    """Floating-point operations: products with weights, of tokens with tokens, and of scans."""
 
     linear: int = 0
     attention: int = 0
+    scan: int = 0
+    """Of convolutions and recurrences, exponentials and activations aside."""
 
     @property
     def total(self) -> int:
         """All of them."""
-        return self.linear + self.attention
+        return self.linear + self.attention + self.scan
 
     def __add__(self, other: "Flops") -> "Flops":
-        return Flops(self.linear + other.linear, self.attention + other.attention)
+        return Flops(
+            self.linear + other.linear, self.attention + other.attention, self.scan + other.scan
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
