@@ -6,7 +6,7 @@ from types import ModuleType
 
 from torch import Tensor
 
-from girih.kernels import blocked, chunked, gpu, native, pytorch, reference, ssd_chunks
+from girih.kernels import blocked, chunked, gpu, native, native_ssd, pytorch, reference, ssd_chunks
 from girih.kernels import conv as convolutions
 from girih.kernels import selective as selections
 from girih.kernels import ssd as duals
@@ -26,7 +26,7 @@ BACKENDS: dict[str, tuple[ModuleType, ...]] = {
     "grouped": (gpu, native, pytorch, blocked, reference),
     "conv": (convolutions,),
     "selective": (selections,),
-    "ssd": (ssd_chunks, duals),
+    "ssd": (native_ssd, ssd_chunks, duals),
     "state_space": (chunked, state_spaces),
 }
 """The backends of each operation, the fastest first; what defines it stands last everywhere."""
