@@ -41,6 +41,7 @@ from girih.spec import (
     Tokens,
     YarnScaling,
 )
+from hybrids import HYBRIDS
 from mambas import MAMBAS
 from scans import PURE_SCANS, SCANS
 
@@ -257,7 +258,7 @@ SPECS = {
     ),
 }
 
-SPECS |= SCANS | MAMBAS
+SPECS |= SCANS | MAMBAS | HYBRIDS
 
 
 def crossing(**more):
