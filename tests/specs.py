@@ -41,6 +41,7 @@ from girih.spec import (
     Tokens,
     YarnScaling,
 )
+from hybrids import HYBRIDS
 from mambas import MAMBAS
 from scans import PURE_SCANS, SCANS
 from ssds import SSDS
@@ -258,7 +259,7 @@ SPECS = {
     ),
 }
 
-SPECS |= SCANS | MAMBAS | SSDS
+SPECS |= SCANS | MAMBAS | SSDS | HYBRIDS
 
 
 def crossing(**more):
