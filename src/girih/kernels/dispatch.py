@@ -6,7 +6,18 @@ from types import ModuleType
 
 from torch import Tensor
 
-from girih.kernels import blocked, chunked, gpu, native, native_ssd, pytorch, reference, ssd_chunks
+from girih.kernels import (
+    blocked,
+    chunked,
+    gpu,
+    native,
+    native_conv,
+    native_selective,
+    native_ssd,
+    pytorch,
+    reference,
+    ssd_chunks,
+)
 from girih.kernels import conv as convolutions
 from girih.kernels import selective as selections
 from girih.kernels import ssd as duals
@@ -24,8 +35,8 @@ BACKENDS: dict[str, tuple[ModuleType, ...]] = {
     "append": (native, pytorch, reference),
     "attention": (native, gpu, pytorch, blocked, reference),
     "grouped": (gpu, native, pytorch, blocked, reference),
-    "conv": (convolutions,),
-    "selective": (selections,),
+    "conv": (native_conv, convolutions),
+    "selective": (native_selective, selections),
     "ssd": (native_ssd, ssd_chunks, duals),
     "state_space": (chunked, state_spaces),
 }
