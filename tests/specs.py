@@ -41,6 +41,7 @@ from girih.spec import (
     Tokens,
     YarnScaling,
 )
+from mixtures import mixtures
 
 DIM, VOCAB, CONTEXT, SOURCE = 24, 61, 96, 10
 NORM = RMSNorm(eps=1e-5)
@@ -253,7 +254,7 @@ SPECS = {
     "values-of-keys": decoder(
         replace(GQA, head_norm=BARE, keys=OwnKeys(joined=True, value_norm=BARE)), norm=BARE
     ),
-}
+} | mixtures(decoder)
 
 
 def crossing(**more):

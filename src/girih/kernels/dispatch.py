@@ -7,7 +7,9 @@ from types import ModuleType
 from torch import Tensor
 
 from girih.kernels import blocked, gpu, native, pytorch, reference
+from girih.kernels import experts as mixtures
 from girih.kernels.calls import AppendCall, AttentionCall, LinearCall, Matrices
+from girih.kernels.experts import ExpertsCall, RouteCall, Routed, Stacks
 from girih.kernels.grouped import GroupedCall
 from girih.kernels.packed import Packed
 
@@ -16,8 +18,10 @@ BACKENDS: dict[str, tuple[ModuleType, ...]] = {
     "append": (native, pytorch, reference),
     "attention": (native, gpu, pytorch, blocked, reference),
     "grouped": (gpu, native, pytorch, blocked, reference),
+    "route": (mixtures,),
+    "experts": (mixtures,),
 }
-"""The backends of each operation, the fastest first; the reference stands last everywhere."""
+"""The backends of each operation, the fastest first; what defines it stands last everywhere."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +37,7 @@ def choose(op: str, call: object, *, exact: bool) -> tuple[ModuleType, list[Refu
     refusals: list[Refusal] = []
     for backend in BACKENDS[op]:
         name = label(backend)
-        if exact and backend is not reference:
+        if exact and backend is not BACKENDS[op][-1]:
             refusals.append(Refusal(name, "the plan is exact"))
             continue
         reason = backend.refuses(op, call)
@@ -54,7 +58,7 @@ def runs(op: str, call: object, exact: bool) -> ModuleType:
         for backend in BACKENDS[op]:
             if backend.refuses(op, call) is None:
                 return backend
-    return reference
+    return BACKENDS[op][-1]
 
 
 def linear(call: LinearCall, *, exact: bool) -> Tensor:
@@ -82,6 +86,23 @@ def grouped(call: GroupedCall, *, exact: bool) -> Tensor:
     return out
 
 
+def route(call: RouteCall, *, exact: bool) -> Routed:
+    """The experts of each row and their weights by the chosen backend."""
+    out: Routed = runs("route", call, exact).route(call)
+    return out
+
+
+def experts(call: ExpertsCall, *, exact: bool) -> Tensor:
+    """The weighted sum of chosen experts by the chosen backend; returns [T, M]."""
+    out: Tensor = runs("experts", call, exact).experts(call)
+    return out
+
+
 def prepare(matrices: Matrices, *, exact: bool) -> list[Packed]:
     """Bring matrices into the order that the backends want; those that were copied for it."""
     return [] if exact else native.prepare(matrices)
+
+
+def prepare_experts(stacks: Stacks, *, exact: bool) -> list[Packed]:
+    """The same of the matrices of experts."""
+    return []

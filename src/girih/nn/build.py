@@ -7,13 +7,13 @@ import torch
 from torch import Tensor, nn
 
 from girih.kernels.packed import Packed
-from girih.nn import attention, cross, grouped, inputs, latent, mlp, norm, stack
+from girih.nn import attention, cross, experts, grouped, inputs, latent, mlp, norm, stack
 from girih.nn.registry import Place, made
 from girih.nn.weight import Weight
 from girih.plan import Plan, plan_of
 from girih.spec import Model as Spec
 
-MODULES = (attention, cross, grouped, inputs, latent, mlp, norm, stack)
+MODULES = (attention, cross, experts, grouped, inputs, latent, mlp, norm, stack)
 """Imported for what they register."""
 
 
@@ -45,6 +45,8 @@ def prepared(model: nn.Module) -> Iterator[Packed]:
         if hasattr(module, "products"):
             for products in module.products().values():
                 yield from products.prepare()
+        if hasattr(module, "mixture"):
+            yield from module.mixture.prepare()
 
 
 def canonical(model: nn.Module) -> dict[str, Tensor | Packed]:
@@ -79,10 +81,11 @@ def fill(model: nn.Module, weights: Iterable[tuple[str, Tensor | Packed]], devic
         path, _, leaf = name.rpartition(".")
         owner = owners[path]
         stays = fast is None or torch.device(device).type in ("cpu", "meta")
-        matrix = isinstance(value, Packed) and len(value.shape) == 2 and isinstance(owner, Weight)
+        matrix = isinstance(value, Packed) and len(value.shape) > 1 and isinstance(owner, Weight)
         if isinstance(value, Packed) and matrix and stays:
             owner.pack(value.to(device))
             continue
         plain = value.to(device).unpack() if isinstance(value, Packed) else value
-        plain = plain.to(device, fast if fast and plain.dim() > 1 else None)
+        rounds = isinstance(owner, Weight) and leaf == "weight"
+        plain = plain.to(device, fast if fast and rounds else None)
         setattr(owner, leaf, nn.Parameter(plain, requires_grad=False))
