@@ -26,13 +26,16 @@ def unbound(bound: Bound, value: Value) -> Iterator[tuple[str, Value]]:
     elif bound.how.transposed:
         if isinstance(value, Packed):
             raise FormatError(f"{bound.stored.name}: packed blocks cannot be transposed")
-        value = value.t()
+        value = value.mT
     if bound.how.plus_one:
         value = (value.unpack() if isinstance(value, Packed) else value) - 1
     if bound.how.interleaved:
         value = rows(value, half_split(bound.shapes[0][0], bound.heads))
     if bound.how.by_head:
         value = rows(value, part_by_part(bound))
+    if bound.how.in_turn:
+        yield from zip(bound.names, turns(value, len(bound.names)), strict=True)
+        return
     start = 0
     for name, shape in zip(bound.names, bound.shapes, strict=True):
         part = value if len(bound.names) == 1 else rows(value, slice(start, start + shape[0]))
@@ -44,6 +47,9 @@ def bound_tensor(bound: Bound, canonical: Mapping[str, Value]) -> Tensor:
     """The plain tensor to be stored, from the canonical ones it holds: the inverse of `unbound`."""
     parts = [canonical[name] for name in bound.names]
     plain = [part.unpack() if isinstance(part, Packed) else part for part in parts]
+    if bound.how.in_turn:
+        value = torch.stack(plain, 2).flatten(1, 2)
+        return value.mT.contiguous() if bound.how.transposed else value
     value = plain[0] if len(plain) == 1 else torch.cat(plain)
     value = ordered(bound, value)
     if bound.how.plus_one:
@@ -59,6 +65,16 @@ def ordered(bound: Bound, value: Tensor) -> Tensor:
     if bound.how.interleaved:
         value = value[torch.argsort(half_split(value.shape[0], bound.heads))]
     return value[torch.argsort(part_by_part(bound))] if bound.how.by_head else value
+
+
+def turns(value: Value, count: int) -> Iterator[Value]:
+    """The rows of each expert that so many tensors have in turn."""
+    for first in range(count):
+        if isinstance(value, Packed):
+            data = value.data[:, first::count]
+            yield Packed(data, value.format, (*data.shape[:-1], value.shape[-1]))
+        else:
+            yield value[:, first::count]
 
 
 def headless(value: Value, transposed: bool) -> Value:
