@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 import torch
 from torch import Tensor
 
-from girih.checkpoints.bind import Bound
+from girih.checkpoints.bind import Bound, plain_shape
 from girih.checkpoints.errors import FormatError
 from girih.checkpoints.mapped import map_tensor
 from girih.kernels.packed import Packed
@@ -21,6 +21,9 @@ def canonical_tensors(bounds: list[Bound]) -> Iterator[tuple[str, Value]]:
 
 def unbound(bound: Bound, value: Value) -> Iterator[tuple[str, Value]]:
     """The canonical tensors that one stored tensor holds."""
+    if bound.how.ones:
+        value = value.unpack() if isinstance(value, Packed) else value
+        value = value.reshape(plain_shape(bound.shapes, bound.how, bound.heads))
     if bound.how.per_head:
         value = headless(value, bound.how.transposed)
     elif bound.how.transposed:
@@ -29,6 +32,8 @@ def unbound(bound: Bound, value: Value) -> Iterator[tuple[str, Value]]:
         value = value.mT
     if bound.how.plus_one:
         value = (value.unpack() if isinstance(value, Packed) else value) - 1
+    if bound.how.minus_exp:
+        value = (value.unpack() if isinstance(value, Packed) else value).float().neg().log()
     if bound.how.interleaved:
         value = rows(value, half_split(bound.shapes[0][0], bound.heads))
     if bound.how.by_head:
@@ -45,6 +50,12 @@ def unbound(bound: Bound, value: Value) -> Iterator[tuple[str, Value]]:
 
 def bound_tensor(bound: Bound, canonical: Mapping[str, Value]) -> Tensor:
     """The plain tensor to be stored, from the canonical ones it holds: the inverse of `unbound`."""
+    value = bound_plain(bound, canonical)
+    return value.reshape(bound.stored.shape) if bound.how.ones else value
+
+
+def bound_plain(bound: Bound, canonical: Mapping[str, Value]) -> Tensor:
+    """The same without axes of length one."""
     parts = [canonical[name] for name in bound.names]
     plain = [part.unpack() if isinstance(part, Packed) else part for part in parts]
     if bound.how.in_turn:
@@ -54,8 +65,10 @@ def bound_tensor(bound: Bound, canonical: Mapping[str, Value]) -> Tensor:
     value = ordered(bound, value)
     if bound.how.plus_one:
         value = value.float() + 1
+    if bound.how.minus_exp:
+        value = value.float().exp().neg()
     if bound.how.per_head:
-        value = value.view(bound.heads, -1, value.shape[1])
+        value = value.unflatten(0, (bound.heads, -1))
         return value.transpose(1, 2).contiguous() if bound.how.transposed else value
     return value.t().contiguous() if bound.how.transposed else value
 

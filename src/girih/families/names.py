@@ -29,6 +29,11 @@ class Stored:
     in_turn: bool = False
     """The rows of several canonical tensors of experts in turn: the first of each, the second, and
     so on; `transposed` then means each expert on its own."""
+    ones: tuple[int, ...] = ()
+    """The axes of length one that it is stored with besides: (1,) of a convolution [channels, 1,
+    width] that is [channels, width] here."""
+    minus_exp: bool = False
+    """Stored as minus the exponential of what it is here (llama.cpp's A of a scan)."""
     plus_one: bool = False
     """Stored with one added, as a norm multiplies by it."""
 
