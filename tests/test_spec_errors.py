@@ -104,7 +104,7 @@ REFUSED = {
     ),
     "missing": (f"{MIXER}.kv_heads", MISSING, f"{AT}: Attention needs the field kv_heads"),
     "no type": (f"{MIXER}.type", MISSING, f"{AT}.type: None is unknown; here: A"),
-    "unknown type": (f"{MIXER}.type", "Mamba", f"{AT}.type: 'Mamba' is unknown; here: A"),
+    "unknown type": (f"{MIXER}.type", "Hyena", f"{AT}.type: 'Hyena' is unknown; here: A"),
     "misplaced": (MIXER, ROPE, f"{AT}.type: 'Rope' is known, but does not fit here; here: A"),
     "no node": (f"{STACK}.input", 3, "$.stacks[0].input: 3 is not Tokens"),
     "version": ("version", 2, "$.version: 2 is not 1, the version that this girih reads"),

@@ -26,11 +26,12 @@ _WHERE = {
 }
 
 _NODES = (
-    "MLP Alibi AllHeads Attention Branch Causal Chunked CrossAttention DynamicScaling "
-    "FrequencyFactors Full GroupedAttention Head LatentAttention Layer LayerInput LayerInputs "
-    "LayerNorm Learned LinearScaling Llama3Scaling LongScaling OwnKeys Parallel "
-    "ProportionalScaling RMSNorm RelativeBias Rope Sections SharedBias SharedKeys Sinusoid "
-    "Sliding Stack Tokens YarnScaling"
+    "MLP Alibi AllHeads Attention Branch Causal Chunked ClampedGate CrossAttention DeltaNet "
+    "DynamicScaling Experts FrequencyFactors Full GroupedAttention Head LatentAttention Layer "
+    "LayerInput LayerInputs LayerNorm Learned LinearScaling Llama3Scaling LongScaling Mamba "
+    "Mamba2 OutputGate OwnKeys Parallel ProportionalScaling RMSNorm RelativeBias Rope Router "
+    "RouterGroups Sections SharedBias SharedExpert SharedKeys ShortConv Sinusoid Sliding Stack "
+    "Tokens YarnScaling"
 )
 _WHERE |= dict.fromkeys(_NODES.split(), "girih.spec")
 

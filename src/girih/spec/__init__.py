@@ -6,6 +6,7 @@ from girih.spec.cost import Cost, cost
 from girih.spec.cross import CrossAttention
 from girih.spec.draw import draw
 from girih.spec.errors import SpecError
+from girih.spec.experts import ClampedGate, Experts, Router, RouterGroups, SharedExpert
 from girih.spec.formats import FORMATS, Format, format_of
 from girih.spec.graph import graph
 from girih.spec.grouped import GroupedAttention
@@ -36,14 +37,17 @@ from girih.spec.scalings import (
     Scaling,
     YarnScaling,
 )
+from girih.spec.scans import DeltaNet, Mamba, Mamba2, OutputGate, ShortConv
 
 __all__ = [
-    "FORMATS", "MLP", "Alibi", "AllHeads", "Attention", "Branch", "Causal", "Chunked", "Cost",
-    "CrossAttention", "DynamicScaling", "Flops", "Format", "FrequencyFactors", "Full",
-    "GroupedAttention", "Head", "LatentAttention", "Layer", "LayerInput", "LayerInputs",
-    "LayerNorm", "Learned", "LinearScaling", "Llama3Scaling", "LongScaling", "Mask", "Mixer",
-    "Model", "Node", "Norm", "OwnKeys", "Parallel", "ProportionalScaling", "RMSNorm",
-    "RelativeBias", "Rope", "Scaling", "Sections", "SharedBias", "SharedKeys", "Sinusoid",
-    "Sliding", "Slot", "SpecError", "Stack", "Tensor", "Tokens", "Work", "YarnScaling", "cost",
-    "draw", "format_of", "from_json", "graph", "to_json",
+    "FORMATS", "MLP", "Alibi", "AllHeads", "Attention", "Branch", "Causal", "Chunked",
+    "ClampedGate", "Cost", "CrossAttention", "DeltaNet", "DynamicScaling", "Experts", "Flops",
+    "Format", "FrequencyFactors", "Full", "GroupedAttention", "Head", "LatentAttention",
+    "Layer", "LayerInput", "LayerInputs", "LayerNorm", "Learned", "LinearScaling",
+    "Llama3Scaling", "LongScaling", "Mamba", "Mamba2", "Mask", "Mixer", "Model", "Node", "Norm",
+    "OutputGate", "OwnKeys", "Parallel", "ProportionalScaling", "RMSNorm", "RelativeBias",
+    "Rope", "Router", "RouterGroups", "Scaling", "Sections", "SharedBias", "SharedExpert",
+    "SharedKeys", "ShortConv", "Sinusoid", "Sliding", "Slot", "SpecError", "Stack", "Tensor",
+    "Tokens", "Work", "YarnScaling", "cost", "draw", "format_of", "from_json", "graph",
+    "to_json",
 ]  # fmt: skip

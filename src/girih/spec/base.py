@@ -46,6 +46,7 @@ class Slot:
 
     With a `window`, for the last so many tokens only. With `every`, one for every so many tokens,
     once they are complete. With `once`, one for each entry of a source, which is given one time.
+    A `fixed` one is a single entry of any shape, whatever the length, and always float32.
     """
 
     name: str
@@ -53,9 +54,10 @@ class Slot:
     window: int | None = None
     every: int = 1
     once: bool = False
+    fixed: bool = False
 
     def __post_init__(self) -> None:
-        ways = (self.window is not None, self.every != 1, self.once)
+        ways = (self.window is not None, self.every != 1, self.once, self.fixed)
         assert sum(ways) <= 1 <= self.every, f"{self.name} grows in more ways than one"
 
     def entries(self, tokens: int, slack: int = 0, sources: int = 0) -> int:
@@ -64,6 +66,8 @@ class Slot:
         With `slack`, a window keeps so many more, by which it can be rewound. A source may have
         `sources` entries.
         """
+        if self.fixed:
+            return 1
         if self.once:
             return sources
         return tokens // self.every if self.window is None else min(tokens, self.window + slack)
@@ -75,18 +79,22 @@ class Slot:
 
 @dataclass(frozen=True, slots=True)
 class Flops:
-    """Floating-point operations of matrix products: with weights, and of tokens with tokens."""
+    """Floating-point operations: products with weights, of tokens with tokens, and of scans."""
 
     linear: int = 0
     attention: int = 0
+    scan: int = 0
+    """Of convolutions and recurrences, exponentials and activations aside."""
 
     @property
     def total(self) -> int:
         """All of them."""
-        return self.linear + self.attention
+        return self.linear + self.attention + self.scan
 
     def __add__(self, other: "Flops") -> "Flops":
-        return Flops(self.linear + other.linear, self.attention + other.attention)
+        return Flops(
+            self.linear + other.linear, self.attention + other.attention, self.scan + other.scan
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

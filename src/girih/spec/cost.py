@@ -131,4 +131,4 @@ def mixture(formats: Mapping[str, str]) -> str:
 
 def times(flops: Flops, count: int) -> Flops:
     """The same work `count` times."""
-    return Flops(flops.linear * count, flops.attention * count)
+    return Flops(flops.linear * count, flops.attention * count, flops.scan * count)

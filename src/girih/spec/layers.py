@@ -7,13 +7,17 @@ from typing import ClassVar
 
 from girih.spec.base import Flops, Node, Slot, Tensor, Work, node, prefixed, require
 from girih.spec.cross import CrossAttention
+from girih.spec.experts import Experts
 from girih.spec.grouped import GroupedAttention
 from girih.spec.inputs import LayerInput
 from girih.spec.latent import LatentAttention
 from girih.spec.mixers import MLP, Attention
 from girih.spec.norms import LayerNorm, RMSNorm
+from girih.spec.scans import DeltaNet, Mamba, Mamba2
 
-Mixer = Attention | CrossAttention | GroupedAttention | LatentAttention | LayerInput | MLP
+Attentions = Attention | CrossAttention | GroupedAttention | LatentAttention
+Scans = DeltaNet | Mamba | Mamba2
+Mixer = Attentions | Scans | Experts | LayerInput | MLP
 
 
 @node

@@ -8,7 +8,8 @@ from girih.spec.masks import Causal, Chunked, Full, Mask, Sliding
 from girih.spec.norms import AllHeads, RMSNorm
 from girih.spec.positions import Alibi, RelativeBias, Rope, SharedBias
 
-Activation = Literal["silu", "gelu", "gelu_tanh", "relu"]
+Activation = Literal["silu", "gelu", "gelu_tanh", "relu", "relu2"]
+"""relu2 is the square of relu (So et al., arXiv 2109.08668)."""
 
 
 @node
