@@ -71,10 +71,15 @@ class Tokenizer:
             vocab_size=size, special_tokens=[_END], initial_alphabet=[*_BYTES], show_progress=False
         )
         inner.train_from_iterator(texts, trainer)
-        ends = dict(bos=None, eos=_END, stop_ids=frozenset(), tokens={"eos_token": _END})
-        return cls(
-            Described(document=inner.to_str(), chat_template=None, **ends), "what is learned"
+        described = Described(
+            document=inner.to_str(),
+            bos=None,
+            eos=_END,
+            stop_ids=frozenset(),
+            tokens={"eos_token": _END},
+            chat_template=None,
         )
+        return cls(described, "the learned tokenizer")
 
     @property
     def described(self) -> Described:

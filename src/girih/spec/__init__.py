@@ -2,6 +2,7 @@
 
 from girih.spec.base import Flops, Node, Slot, Tensor, Work
 from girih.spec.codec import from_json, to_json
+from girih.spec.compose import compose
 from girih.spec.cost import Cost, cost
 from girih.spec.cross import CrossAttention
 from girih.spec.draw import draw
@@ -48,6 +49,6 @@ __all__ = [
     "OutputGate", "OwnKeys", "Parallel", "ProportionalScaling", "RMSNorm", "RelativeBias",
     "Rope", "Router", "RouterGroups", "Scaling", "Sections", "SharedBias", "SharedExpert",
     "SharedKeys", "ShortConv", "Sinusoid", "Sliding", "Slot", "SpecError", "Stack", "Tensor",
-    "Tokens", "Work", "YarnScaling", "cost", "draw", "format_of", "from_json", "graph",
+    "Tokens", "Work", "YarnScaling", "compose", "cost", "draw", "format_of", "from_json", "graph",
     "to_json",
 ]  # fmt: skip

@@ -95,13 +95,13 @@ def restore(folder: Path, model: nn.Module, optimiser: torch.optim.Optimizer) ->
     path = training_file(folder)
     values = {name: map_tensor(one) for name, one in read_safetensors(path).tensors.items()}
     names = {name: value for name, value in canonical(model).items() if isinstance(value, Tensor)}
-    for name, value in names.items():
-        kept = {key: values.pop(f"{key}.{name}", None) for key in ("exp_avg", "exp_avg_sq", "step")}
-        for key, one in kept.items():
-            fits = isinstance(one, Tensor) and one.shape == (value.shape if key != "step" else ())
-            if not fits:
-                raise FormatError(f"{path}: {key}.{name} is missing or of another shape")
-        optimiser.state[value] = {k: one.to(value.device).clone() for k, one in kept.items()}
-    torch.set_rng_state(values.pop("rng").clone())
+    for key, one in values.items():
+        kind, _, name = key.partition(".")
+        if name in names and isinstance(one, Tensor):
+            value = names[name]
+            if one.shape not in (value.shape, ()):
+                raise FormatError(f"{path}: {key} is of another shape than {name}")
+            optimiser.state[value][kind] = one.to(value.device, copy=True)
+    torch.set_rng_state(values["rng"].clone())
     if torch.cuda.is_available() and "rng.cuda" in values:
-        torch.cuda.set_rng_state(values.pop("rng.cuda").clone())
+        torch.cuda.set_rng_state(values["rng.cuda"].clone())

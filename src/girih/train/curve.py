@@ -1,6 +1,7 @@
 """What was measured on the way, as CSV and as a picture: the only file that imports matplotlib."""
 
 import csv
+import importlib.util
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -30,22 +31,24 @@ def read_table(folder: Path, last: int) -> list[Row]:
     return [row for row in rows if row and row[0].isdecimal() and int(row[0]) <= last]
 
 
-def draw(folder: Path, rows: Sequence[Row]) -> str | None:
-    """The losses by step as PNG; what to say where it cannot be drawn."""
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        return MISSING
+def draws() -> bool:
+    """Whether there is something to draw with."""
+    return importlib.util.find_spec("matplotlib") is not None
+
+
+def draw(folder: Path, rows: Sequence[Row]) -> None:
+    """The losses by step as PNG, where it can be drawn."""
+    if not draws():
+        return
+    # Imported here: it takes a second, and is an extra that need not be there.
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(8, 4.5), layout="constrained")
     axes = figure.add_subplot(xlabel="step", ylabel="loss, nats per token")
-    axes.plot(
-        [int(row[0]) for row in rows], [float(row[1]) for row in rows], lw=0.8, label="learned"
-    )
-    held = [row for row in rows if row[2]]
-    axes.plot(
-        [int(row[0]) for row in held], [float(row[2]) for row in held], "o-", ms=3, label="held out"
-    )
+    for column, label, style in ((1, "learned", "-"), (2, "held out", "o-")):
+        known = [(int(row[0]), float(row[column])) for row in rows if row[column]]
+        if known:
+            axes.plot(*zip(*known, strict=True), style, lw=0.9, ms=3, label=label)
     axes.grid(alpha=0.3)
     axes.legend()
     figure.savefig(folder / PICTURE, dpi=120)
-    return None

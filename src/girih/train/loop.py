@@ -135,11 +135,7 @@ def culprit(model: nn.Module, batches: Sequence[Batch]) -> str:
             hook.remove()
     if bad:
         return f"the loss is not finite: what comes out of {bad[0]} is the first that is not"
-    grown = [
-        n for n, p in model.named_parameters() if p.grad is not None and not p.grad.isfinite().all()
-    ]
-    return (
-        f"the gradient of {canonical_path(grown[-1])} is not finite"
-        if grown
-        else "the loss is not finite"
-    )
+    learns = ((name, p.grad) for name, p in model.named_parameters() if p.grad is not None)
+    lost = [name for name, gradient in learns if not gradient.isfinite().all()]
+    where = f"the gradient of {canonical_path(lost[-1])}" if lost else "the loss"
+    return f"{where} is not finite"

@@ -1,4 +1,4 @@
-"""A training from its start or from where it was left: the loop, with what is written on the way."""
+"""A training from its start or from where it was left, with what is written on the way."""
 
 import os
 from collections.abc import Callable, Iterable, Mapping
