@@ -21,6 +21,7 @@ from girih.spec.model import MAX_LAYERS, Head, Model, Stack, Tokens
 from girih.spec.norms import LayerNorm, RMSNorm
 from girih.spec.positions import Rope
 from girih.spec.scans import DeltaNet, Mamba, Mamba2, OutputGate, ShortConv
+from girih.spec.state_space import StateSpace
 
 NORMS: dict[str, RMSNorm | LayerNorm] = {"rms": RMSNorm(eps=1e-5), "layer": LayerNorm(eps=1e-5)}
 INNER = RMSNorm(eps=1e-5)
@@ -123,6 +124,7 @@ WORDS: dict[str, Maker] = {
     "grouped": lambda sizes, window: grouped(sizes, window or 64),
     "mamba": lambda sizes, states: mamba(sizes, states or 16),
     "mamba2": lambda sizes, states: mamba2(sizes, states or 64),
+    "s4d": lambda sizes, pairs: StateSpace(channels=sizes.width, pairs=pairs or 32),
     "deltanet": lambda sizes, _: delta(sizes, "silu"),
     "kda": lambda sizes, _: delta(sizes, "sigmoid", sizes.head_dim),
 }
