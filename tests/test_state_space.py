@@ -146,7 +146,7 @@ def test_strangers_in_a_batch_change_nothing():
 
 
 def test_float32_and_short_steps_lose_few_digits():
-    """Where a step is short, what a mode takes of its input is a small difference of large numbers."""
+    """Of a short step, a mode takes a small difference of large numbers."""
     values = drawn()
     values["dt"] = values["dt"] / 1000
     right = discretised(values["a"], values["b"], values["dt"], "zoh")[1]

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from girih.kernels.state_space import Modes, StateSpaceCall
 
-CHUNK = 64
+CHUNK = 32
 """Tokens of a chunk: the work within one grows with them, that between chunks falls."""
 
 

@@ -6,12 +6,18 @@ from types import ModuleType
 
 from torch import Tensor
 
-from girih.kernels import blocked, gpu, native, pytorch, reference
+from girih.kernels import blocked, chunked, gpu, native, pytorch, reference
+from girih.kernels import conv as convolutions
 from girih.kernels import experts as mixtures
+from girih.kernels import selective as selections
+from girih.kernels import state_space as state_spaces
 from girih.kernels.calls import AppendCall, AttentionCall, LinearCall, Matrices
+from girih.kernels.conv import ConvCall
 from girih.kernels.experts import ExpertsCall, RouteCall, Routed, Stacks
 from girih.kernels.grouped import GroupedCall
 from girih.kernels.packed import Packed
+from girih.kernels.selective import SelectiveCall
+from girih.kernels.state_space import StateSpaceCall
 
 BACKENDS: dict[str, tuple[ModuleType, ...]] = {
     "linear": (native, pytorch, reference),
@@ -20,6 +26,9 @@ BACKENDS: dict[str, tuple[ModuleType, ...]] = {
     "grouped": (gpu, native, pytorch, blocked, reference),
     "route": (mixtures,),
     "experts": (mixtures,),
+    "conv": (convolutions,),
+    "selective": (selections,),
+    "state_space": (chunked, state_spaces),
 }
 """The backends of each operation, the fastest first; what defines it stands last everywhere."""
 
@@ -95,6 +104,30 @@ def route(call: RouteCall, *, exact: bool) -> Routed:
 def experts(call: ExpertsCall, *, exact: bool) -> Tensor:
     """The weighted sum of chosen experts by the chosen backend; returns [T, M]."""
     out: Tensor = runs("experts", call, exact).experts(call)
+    return out
+
+
+def conv(call: ConvCall, *, exact: bool) -> tuple[Tensor, Tensor | None]:
+    """A short convolution by the chosen backend; [T, C] and the last rows [S, W, C].
+
+    None instead of the rows where they have been written into the state already.
+    """
+    out: tuple[Tensor, Tensor | None] = runs("conv", call, exact).conv(call)
+    return out
+
+
+def selective(call: SelectiveCall, *, exact: bool) -> tuple[Tensor, Tensor | None]:
+    """A selective scan by the chosen backend; [T, C] and the last states [S, N, C].
+
+    None instead of the states where they have been written into the state already.
+    """
+    out: tuple[Tensor, Tensor | None] = runs("selective", call, exact).selective(call)
+    return out
+
+
+def state_space(call: StateSpaceCall, *, exact: bool) -> tuple[Tensor, Tensor]:
+    """A linear state space by the chosen backend; [T, C] and the last states [S, C, P, 2]."""
+    out: tuple[Tensor, Tensor] = runs("state_space", call, exact).state_space(call)
     return out
 
 

@@ -1,4 +1,4 @@
-"""How evenly tokens fall to experts, and what makes them do so. T tokens, E experts, k of a token."""
+"""How evenly tokens fall to experts, and what evens them. T tokens, E experts, k of a token."""
 
 import math
 from collections.abc import Sequence
