@@ -43,6 +43,7 @@ from girih.spec import (
 )
 from hybrids import HYBRIDS
 from mambas import MAMBAS
+from mixtures import mixtures
 from scans import PURE_SCANS, SCANS
 from ssds import SSDS
 
@@ -257,7 +258,7 @@ SPECS = {
     "values-of-keys": decoder(
         replace(GQA, head_norm=BARE, keys=OwnKeys(joined=True, value_norm=BARE)), norm=BARE
     ),
-}
+} | mixtures(decoder)
 
 SPECS |= SCANS | MAMBAS | SSDS | HYBRIDS
 

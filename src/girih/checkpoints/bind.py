@@ -33,13 +33,14 @@ class Bound:
     @property
     def crosses(self) -> bool:
         """Whether values leave their rows or change, which blocks cannot follow."""
-        return self.how.transposed or self.how.plus_one
+        return self.how.transposed or self.how.plus_one or self.how.minus_exp
 
     @property
     def as_is(self) -> bool:
         """Whether one canonical tensor is stored as it is."""
         how = self.how
-        moved = self.crosses or how.interleaved or how.by_head or how.per_head
+        moved = self.crosses or how.interleaved or how.by_head or how.per_head or how.in_turn
+        moved = moved or bool(how.ones)
         return len(self.names) == 1 and not moved
 
 
@@ -65,7 +66,18 @@ def expand(names: Names, tensors: Mapping[str, Tensor]) -> list[tuple[tuple[str,
 
 def stored_shape(shapes: Iterable[tuple[int, ...]], how: Stored, heads: int = 0) -> tuple[int, ...]:
     """The shape in which tensors of these shapes are stored together."""
+    shape = list(plain_shape(shapes, how, heads))
+    for axis in how.ones:
+        shape.insert(axis, 1)
+    return tuple(shape)
+
+
+def plain_shape(shapes: Iterable[tuple[int, ...]], how: Stored, heads: int) -> tuple[int, ...]:
+    """The same without axes of length one."""
     first, *rest = shapes
+    if how.in_turn:
+        rows = first[1] * (1 + len(rest))
+        return (first[0], *((*first[2:], rows) if how.transposed else (rows, *first[2:])))
     stacked = (first[0] + sum(shape[0] for shape in rest), *first[1:])
     if how.per_head:
         one = (stacked[0] // heads, *stacked[1:])

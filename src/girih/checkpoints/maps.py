@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 import torch
 from torch import Tensor
 
-from girih.checkpoints.bind import Bound
+from girih.checkpoints.bind import Bound, plain_shape
 from girih.checkpoints.errors import FormatError
 from girih.checkpoints.mapped import map_tensor
 from girih.kernels.packed import Packed
@@ -21,18 +21,26 @@ def canonical_tensors(bounds: list[Bound]) -> Iterator[tuple[str, Value]]:
 
 def unbound(bound: Bound, value: Value) -> Iterator[tuple[str, Value]]:
     """The canonical tensors that one stored tensor holds."""
+    if bound.how.ones:
+        value = value.unpack() if isinstance(value, Packed) else value
+        value = value.reshape(plain_shape(bound.shapes, bound.how, bound.heads))
     if bound.how.per_head:
         value = headless(value, bound.how.transposed)
     elif bound.how.transposed:
         if isinstance(value, Packed):
             raise FormatError(f"{bound.stored.name}: packed blocks cannot be transposed")
-        value = value.t()
+        value = value.mT
     if bound.how.plus_one:
         value = (value.unpack() if isinstance(value, Packed) else value) - 1
+    if bound.how.minus_exp:
+        value = (value.unpack() if isinstance(value, Packed) else value).float().neg().log()
     if bound.how.interleaved:
         value = rows(value, half_split(bound.shapes[0][0], bound.heads))
     if bound.how.by_head:
         value = rows(value, part_by_part(bound))
+    if bound.how.in_turn:
+        yield from zip(bound.names, turns(value, len(bound.names)), strict=True)
+        return
     start = 0
     for name, shape in zip(bound.names, bound.shapes, strict=True):
         part = value if len(bound.names) == 1 else rows(value, slice(start, start + shape[0]))
@@ -42,14 +50,25 @@ def unbound(bound: Bound, value: Value) -> Iterator[tuple[str, Value]]:
 
 def bound_tensor(bound: Bound, canonical: Mapping[str, Value]) -> Tensor:
     """The plain tensor to be stored, from the canonical ones it holds: the inverse of `unbound`."""
+    value = bound_plain(bound, canonical)
+    return value.reshape(bound.stored.shape) if bound.how.ones else value
+
+
+def bound_plain(bound: Bound, canonical: Mapping[str, Value]) -> Tensor:
+    """The same without axes of length one."""
     parts = [canonical[name] for name in bound.names]
     plain = [part.unpack() if isinstance(part, Packed) else part for part in parts]
+    if bound.how.in_turn:
+        value = torch.stack(plain, 2).flatten(1, 2)
+        return value.mT.contiguous() if bound.how.transposed else value
     value = plain[0] if len(plain) == 1 else torch.cat(plain)
     value = ordered(bound, value)
     if bound.how.plus_one:
         value = value.float() + 1
+    if bound.how.minus_exp:
+        value = value.float().exp().neg()
     if bound.how.per_head:
-        value = value.view(bound.heads, -1, value.shape[1])
+        value = value.unflatten(0, (bound.heads, -1))
         return value.transpose(1, 2).contiguous() if bound.how.transposed else value
     return value.t().contiguous() if bound.how.transposed else value
 
@@ -59,6 +78,16 @@ def ordered(bound: Bound, value: Tensor) -> Tensor:
     if bound.how.interleaved:
         value = value[torch.argsort(half_split(value.shape[0], bound.heads))]
     return value[torch.argsort(part_by_part(bound))] if bound.how.by_head else value
+
+
+def turns(value: Value, count: int) -> Iterator[Value]:
+    """The rows of each expert that so many tensors have in turn."""
+    for first in range(count):
+        if isinstance(value, Packed):
+            data = value.data[:, first::count]
+            yield Packed(data, value.format, (*data.shape[:-1], value.shape[-1]))
+        else:
+            yield value[:, first::count]
 
 
 def headless(value: Value, transposed: bool) -> Value:

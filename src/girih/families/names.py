@@ -26,6 +26,14 @@ class Stored:
     """Several canonical tensors stored head by head: the rows of all for the first, and so on."""
     per_head: bool = False
     """Stored with an axis of heads in front; `transposed` then means each head on its own."""
+    in_turn: bool = False
+    """The rows of several canonical tensors of experts in turn: the first of each, the second, and
+    so on; `transposed` then means each expert on its own."""
+    ones: tuple[int, ...] = ()
+    """The axes of length one that it is stored with besides: (1,) of a convolution [channels, 1,
+    width] that is [channels, width] here."""
+    minus_exp: bool = False
+    """Stored as minus the exponential of what it is here (llama.cpp's A of a scan)."""
     plus_one: bool = False
     """Stored with one added, as a norm multiplies by it."""
 
