@@ -13,7 +13,7 @@ from girih.spec.model import Model
 
 SHARED = frozenset(
     {"config", "gguf", "gguf_names", "gguf_rotary", "gguf_writing"}
-    | {"latent", "masks", "names", "parts", "rotary", "skeletons"}
+    | {"hybrids", "latent", "masks", "names", "parts", "rotary", "skeletons"}
 )
 
 

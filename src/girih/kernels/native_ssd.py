@@ -93,7 +93,10 @@ def places_of(call: SsdCall) -> tuple[Tensor | None, PlacesC, tuple[Tensor, ...]
         places = PlacesC(*(one.data_ptr() for one in (held, held, table, call.spans)))
         return None, places, (held, table, call.spans)
     prior_SHNP = whole(call.prior().float())
-    last_SHNP, table = torch.empty_like(prior_SHNP), torch.arange(len(prior_SHNP)).repeat_interleave(2)
+    last_SHNP, table = (
+        torch.empty_like(prior_SHNP),
+        torch.arange(len(prior_SHNP)).repeat_interleave(2),
+    )
     memory = (prior_SHNP, last_SHNP, table)
     return last_SHNP, PlacesC(*(one.data_ptr() for one in memory), None), memory
 
