@@ -16,28 +16,28 @@ struct Streams { Stream x, dt, b, c, z; };
 constexpr int64_t PIECE = 32;              // tokens after which other channels come
 constexpr int64_t GROUP_OF = 8 * LANES;  // channels of one thread
 
-// The logarithm of 1 + u, within 2e-8 of it, for u from 0 to 1.
-INLINE Floats log_of_one_and(Floats u) {
-    const Floats s = u / (u + 2.0f), q = s * s;
-    Floats sum = q * (1 / 13.0f) + 1 / 11.0f;
-    sum = ((((sum * q + 1 / 9.0f) * q + 1 / 7.0f) * q + 1 / 5.0f) * q + 1 / 3.0f) * q + 1.0f;
-    return 2.0f * s * sum;
-}
-INLINE Floats softplus(Floats x) { return (x < 0 ? Floats{} : x) + log_of_one_and(exponential(-magnitude(x))); }
-
-// A vector of channels of some tokens of a sequence; its states are in h.
+// A vector of channels of at most PIECE tokens of a sequence; its states are in h.
 INLINE void scan(const Channels& fixed, const Streams& in, float* y, int64_t channels, int64_t c, int64_t from, int64_t end, Floats* h) {
     const int64_t count = std::min<int64_t>(LANES, channels - c);
     const Floats skip = load<Floats>(fixed.skip + c);
-    for (int64_t t = from; t < end; ++t) {
-        const Floats x = some(in.x.row(t) + c, count), dt = softplus(some(in.dt.row(t) + c, count)), driven = dt * x;
+    Floats steps[PIECE], driven[PIECE], sums[PIECE];
+    for (int64_t t = from, i = 0; t < end; ++t, ++i) {  // on its own: one token waits for another in what comes next
+        const Floats x = some(in.x.row(t) + c, count);
+        steps[i] = softplus(some(in.dt.row(t) + c, count)), driven[i] = steps[i] * x, sums[i] = skip * x;
+    }
+    for (int64_t t = from, i = 0; t < end; ++t, ++i) {
         const float *b = in.b.row(t), *reads = in.c.row(t), *rates = fixed.rates + c;
-        Floats sum = x * skip;
+        const Floats step = steps[i], own = driven[i];
+        Floats sum = sums[i];
         for (int64_t n = 0; n < fixed.states; ++n, rates += fixed.stride) {
-            h[n] = h[n] * power_of_two(dt * load<Floats>(rates)) + driven * b[n];
+            h[n] = h[n] * power_of_two(step * load<Floats>(rates)) + own * b[n];
             sum += h[n] * reads[n];
         }
-        put_some(y + t * channels + c, sum * activated(3, some(in.z.row(t) + c, count)), count);
+        sums[i] = sum;
+    }
+    for (int64_t t = from, i = 0; t < end; ++t, ++i) {
+        const Floats z = some(in.z.row(t) + c, count);
+        put_some(y + t * channels + c, sums[i] * z / (power_of_two(z * -1.44269504f) + 1.0f), count);
     }
 }
 

@@ -152,3 +152,13 @@ INLINE Floats power_of_two(Floats x) {
     return (sum * rest + 1.0f) * bits_as<Floats>((bits_as<Ints>(shifted) - bits_as<int32_t>(MAGIC) + 127) << 23);
 #endif
 }
+// The logarithm of 1 + u, within 2e-8 of it, for u from 0 to 1.
+INLINE Floats log_of_one_and(Floats u) {
+    const Floats s = u / (u + 2.0f), q = s * s;
+    Floats sum = q * (1 / 13.0f) + 1 / 11.0f;
+    sum = ((((sum * q + 1 / 9.0f) * q + 1 / 7.0f) * q + 1 / 5.0f) * q + 1 / 3.0f) * q + 1.0f;
+    return 2.0f * s * sum;
+}
+INLINE Floats softplus(Floats x) {
+    return (x < 0 ? Floats{} : x) + log_of_one_and(power_of_two(magnitude(x) * -1.44269504f));
+}
