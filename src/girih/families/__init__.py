@@ -12,7 +12,7 @@ from girih.spec.errors import SpecError
 from girih.spec.model import Model
 
 SHARED = frozenset(
-    {"config", "gguf", "gguf_names", "gguf_rotary", "gguf_writing"}
+    {"config", "experts", "gguf", "gguf_names", "gguf_rotary", "gguf_writing"}
     | {"latent", "masks", "names", "parts", "rotary", "skeletons"}
 )
 
