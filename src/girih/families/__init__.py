@@ -12,8 +12,8 @@ from girih.spec.errors import SpecError
 from girih.spec.model import Model
 
 SHARED = frozenset(
-    {"config", "gguf", "gguf_names", "gguf_rotary", "gguf_writing"}
-    | {"latent", "masks", "names", "parts", "rotary", "skeletons"}
+    {"gguf", "gguf_mixed", "gguf_names", "gguf_names_mixed", "gguf_rotary", "gguf_writing"}
+    | {"config", "latent", "masks", "names", "parts", "rotary", "skeletons"}
 )
 
 
