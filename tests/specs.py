@@ -41,6 +41,9 @@ from girih.spec import (
     Tokens,
     YarnScaling,
 )
+from mambas import MAMBAS
+from mixtures import mixtures
+from scans import PURE_SCANS, SCANS
 
 DIM, VOCAB, CONTEXT, SOURCE = 24, 61, 96, 10
 NORM = RMSNorm(eps=1e-5)
@@ -253,7 +256,9 @@ SPECS = {
     "values-of-keys": decoder(
         replace(GQA, head_norm=BARE, keys=OwnKeys(joined=True, value_norm=BARE)), norm=BARE
     ),
-}
+} | mixtures(decoder)
+
+SPECS |= SCANS | MAMBAS
 
 
 def crossing(**more):
@@ -277,3 +282,4 @@ PURE = {
     "two-sided-window": decoder(replace(GQA, mask=Sliding(left=3, right=2))),
 }
 """Rows whose tokens see later ones: they run whole and keep no state."""
+PURE |= PURE_SCANS

@@ -120,7 +120,9 @@ def test_every_way_of_feeding_is_the_whole(name, storage):
         pure = module(step_of([ids]))
         moved = distance(whole, pure)
         if "int" in storage:
-            assert SAME < moved < (0.1 if "int8" in storage else 1), "what is read was rounded"
+            # Roundings may choose other experts, which moves more.
+            close = "int8" in storage and not name.startswith("experts")
+            assert SAME < moved < (0.1 if close else 1), "what is read was rounded"
         else:
             assert moved <= SAME
         for way, feeding in WAYS.items():

@@ -137,6 +137,7 @@ class Model:
     ) -> dict[str, Tensor]:
         """Hidden states [T, M] ("hidden") and attention maps [heads, T, T] ("attention") by path.
 
+        Of mixtures of experts ("router") their scores [T, E], and the chosen with weights [T, k].
         At most `limit` bytes are kept; raises ValueError before more would be computed.
         """
         chosen = Capture(what, limit)
@@ -224,6 +225,5 @@ def several(prompts: Any) -> list[Any]:
 
 def causal(spec: Spec) -> bool:
     """Whether no token sees a later one, so that a sequence can be fed in parts."""
-    branches = (branch for stack in spec.stacks for _, branch in stack.leaves())
-    masks = (getattr(branch.mixer, "mask", None) for branch in branches)
-    return not any(mask.ahead for mask in masks if mask is not None)
+    mixers = (branch.mixer for stack in spec.stacks for _, branch in stack.leaves())
+    return not any(getattr(getattr(mixer, "mask", mixer), "ahead", False) for mixer in mixers)

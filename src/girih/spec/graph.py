@@ -5,17 +5,19 @@ from typing import Any
 
 from girih.spec.base import Node, Tensor
 from girih.spec.cross import CrossAttention
+from girih.spec.experts import ClampedGate, Experts
 from girih.spec.grouped import GroupedAttention
 from girih.spec.inputs import LayerInput
 from girih.spec.keys import OwnKeys, SharedKeys
 from girih.spec.latent import LatentAttention
-from girih.spec.layers import Branch, Layer, Parallel
+from girih.spec.layers import Branch, Layer, Parallel, Reversed
 from girih.spec.masks import Chunked, Mask, Sliding
 from girih.spec.mixers import MLP, Attention
 from girih.spec.model import Model, Stack
 from girih.spec.norms import AllHeads
 from girih.spec.positions import RelativeBias, Rope, Sinusoid
 from girih.spec.scalings import ProportionalScaling
+from girih.spec.state_space import StateSpace
 
 
 def graph(spec: Model) -> dict[str, Any]:
@@ -128,6 +130,8 @@ def words(value: Node) -> str:
         return f"{form}: {value.activation}, hidden {value.hidden:,}" + (
             ", biased" if value.biased else ""
         )
+    if isinstance(value, Experts):
+        return experts_words(value)
     if isinstance(value, Rope):
         return rope_words(value)
     if isinstance(value, RelativeBias):
@@ -137,7 +141,34 @@ def words(value: Node) -> str:
         return f"{value.what}, {'in halves' if value.pairs == 'half' else value.pairs}"
     if isinstance(value, LayerInput):
         return f"layer input: {value.activation}, width {value.width:,}"
+    if isinstance(value, StateSpace):
+        return state_space_words(value)
+    if isinstance(value, Reversed):
+        return f"from the end: {words(value.mixer)}"
     return value.what
+
+
+def experts_words(value: Experts) -> str:
+    """A mixture of experts in a few words: how many, how chosen, what they are."""
+    router, act = value.router, value.activation
+    parts = [f"{router.top} of {value.count} by {router.scores}"]
+    if router.groups is not None:
+        parts.append(f"in {router.groups.kept} of {router.groups.count} groups")
+    parts += ["corrected"] if router.corrected else []
+    kind = act.what if isinstance(act, ClampedGate) else act + (" gated" if value.gated else "")
+    parts += [kind, f"hidden {value.hidden:,}"] + (["biased"] if value.biased else [])
+    if value.shared is not None:
+        parts.append(f"{value.shared.what} {value.shared.mlp.hidden:,}")
+        parts[-1] += " times a gate" if value.shared.gated else ""
+    return "experts: " + ", ".join(parts)
+
+
+def state_space_words(value: StateSpace) -> str:
+    """A linear state space in a few words: its size, how its steps are made and how long."""
+    parts = [f"{value.channels:,} channels x {value.pairs} pairs", value.method]
+    parts += [] if value.step is None else [f"steps of {value.step:g}"]
+    parts += [] if value.rate == 1 else [f"rate {value.rate:g}"]
+    return f"{value.what}: " + ", ".join(parts + (["gated"] if value.gated else []))
 
 
 def attention_words(value: Attention, seen: str) -> str:

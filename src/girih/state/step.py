@@ -91,6 +91,8 @@ class Step:
     """Keys and values as a layer found them, that later layers read too: by its path, filled as
     the step goes on; [heads, entries, width] of each sequence, the new ones too."""
     capture: Capture | None = None
+    losses: list[Tensor] | None = None
+    """Where a layer adds what it wants to be small, times its weight, while the model learns."""
     source: Source | None = None
     """What is given with this step; later ones attend to what was kept of it."""
 
@@ -135,6 +137,18 @@ class Step:
         if self.state is not None:
             return self.state.remember(path, values, self)
         return parted(values, self.completed(every))
+
+    def carried(self, path: str, **shapes: tuple[int, ...]) -> list[Tensor]:
+        """What each sequence carries from before the step, [S, *shape], in the order of the names."""
+        whole, device = len(self.counts), self.tokens.device
+        return [torch.zeros(whole, *shape, device=device) for shape in shapes.values()]
+
+    def carry(self, path: str, **values: Tensor) -> None:
+        """What each sequence carries after the step, [S, *shape] float32; lost without a state."""
+
+    def carrier(self, path: str, *names: str) -> Any:
+        """Where the state keeps what a layer carries: what is written there needs no `carry`."""
+        return None
 
     def remember_once(self, path: str, **values: Tensor) -> list[Sequence[Tensor]]:
         """Keep entries [S, heads, width] made of the source; return those of each sequence."""
