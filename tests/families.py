@@ -33,6 +33,7 @@ from mutants import (
     zeroed,
 )
 from ropes import ROPES
+from routed import ROUTED
 
 ROWS = GEMMAS | {
     "llama": Row(
@@ -215,4 +216,4 @@ ROWS = GEMMAS | {
         gguf="gpt2",
         redraw=shy(lambda model: model.transformer.h, "c_fc", "c_proj"),
     ),
-} | ROPES  # fmt: skip
+} | ROPES | ROUTED  # fmt: skip

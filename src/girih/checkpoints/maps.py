@@ -70,7 +70,7 @@ def bound_plain(bound: Bound, canonical: Mapping[str, Value]) -> Tensor:
     if bound.how.per_head:
         value = value.view(bound.heads, -1, *value.shape[1:])
         return value.transpose(1, 2).contiguous() if bound.how.transposed else value
-    return value.t().contiguous() if bound.how.transposed else value
+    return value.mT.contiguous() if bound.how.transposed else value
 
 
 def ordered(bound: Bound, value: Tensor) -> Tensor:
