@@ -34,6 +34,7 @@ from mutants import (
     zeroed,
 )
 from ropes import ROPES
+from routed import ROUTED
 
 ROWS = GEMMAS | {
     "llama": Row(
@@ -216,4 +217,4 @@ ROWS = GEMMAS | {
         gguf="gpt2",
         redraw=shy(lambda model: model.transformer.h, "c_fc", "c_proj"),
     ),
-} | ROPES | MIXTURES  # fmt: skip
+} | ROPES | MIXTURES | ROUTED  # fmt: skip
