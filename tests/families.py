@@ -19,6 +19,7 @@ from girih.spec import (
     Tokens,
     YarnScaling,
 )
+from mixture_rows import MIXTURES
 from mutants import (
     COMMON,
     ROPE,
@@ -33,6 +34,7 @@ from mutants import (
     zeroed,
 )
 from ropes import ROPES
+from routed import ROUTED
 
 ROWS = GEMMAS | {
     "llama": Row(
@@ -215,4 +217,4 @@ ROWS = GEMMAS | {
         gguf="gpt2",
         redraw=shy(lambda model: model.transformer.h, "c_fc", "c_proj"),
     ),
-} | ROPES  # fmt: skip
+} | ROPES | MIXTURES | ROUTED  # fmt: skip
