@@ -7,7 +7,8 @@ from typing import Any
 from girih.families.config import Config
 from girih.families.masks import MOST
 from girih.families.names import Names, Stored, both
-from girih.spec import Mamba2, RMSNorm, ShortConv, SpecError
+from girih.families.parts import mixed, repeated, sizes, stack_of
+from girih.spec import Head, Layer, Mamba, Mamba2, Model, RMSNorm, ShortConv, SpecError
 from girih.spec.base import show
 
 BAMBA = {
@@ -69,6 +70,56 @@ def dual(
     )
 
 
+MAMBA = {
+    "states": "state_size",
+    "width": "conv_kernel",
+    "rank": "time_step_rank",
+    "expand": "expand",
+    "biased": "use_bias",
+    "conv_biased": "use_conv_bias",
+}
+"""What the config of the first Mamba calls its numbers."""
+
+
+def selective(
+    config: Config, dim: int, keys: Mapping[str, str], norm: RMSNorm | None = None
+) -> Mamba:
+    """Mamba whose numbers a config has under these keys; `norm` is that of dt, B and C."""
+    rank = config.get(keys["rank"], "auto")
+    return Mamba(
+        inner=config.integer("intermediate_size", dim * config.integer(keys["expand"], 2)),
+        states=config.integer(keys["states"], 16),
+        rank=-(-dim // 16) if rank == "auto" else config.integer(keys["rank"]),
+        conv=ShortConv(
+            width=config.integer(keys["width"], 4), biased=config.flag(keys["conv_biased"], True)
+        ),
+        norm=norm,
+        biased=config.flag(keys["biased"], False),
+    )
+
+
+def selective_decoder(config: Config, norm: RMSNorm | None = None) -> Model:
+    """A stack of Mamba and nothing else; `norm` is that of dt, B and C."""
+    found, own = sizes(config), RMSNorm(eps=config.number("layer_norm_epsilon", 1e-5))
+    config.only("hidden_act", "silu")
+    mixer = selective(config, found["dim"], MAMBA, norm)
+    ignore(config, *BEGINNING, "time_step_min", "time_step_scale", "time_step_init_scheme")
+    # How it is computed: the stream is float32 here in any case, and norms are a part of products.
+    ignore(config, "residual_in_fp32", "use_mambapy", "use_falcon_mambapy", "fused_add_norm")
+    ignore(config, "use_associative_scan", "pad_vocab_size_multiple")
+    # The names that its authors gave some numbers, which the first files have besides.
+    same = {"d_model": found["dim"], "d_inner": mixer.inner, "n_layer": found["count"]}
+    for key, value in (same | {"rms_norm": True, "ssm_cfg": {}}).items():
+        config.only(key, value)
+    layer = Layer(branches=(mixed(mixer, pre=own),))
+    return stack_of(
+        layers=repeated(layer, found.pop("count")),
+        norm=own,
+        head=Head(tied=config.flag("tie_word_embeddings", True)),
+        **found,
+    )
+
+
 def limits(config: Config, key: str = "time_step_limit") -> dict[str, float | None]:
     """The least and the most step of a config, None where they are no bound."""
     found = config.get(key, None)
@@ -125,6 +176,34 @@ def dual_names(theirs: str) -> Names:
     }
 
 
+def selective_names(theirs: str) -> Names:
+    """The names of Mamba in the Hugging Face layout, whose module of a layer is called so."""
+    low = tuple(f"{SCAN}.{name}.weight" for name in ("dt_down", "b", "c"))
+    return {
+        **{
+            (f"{SCAN}.x.{kind}", f"{SCAN}.z.{kind}"): f"{theirs}.in_proj.{kind}"
+            for kind in ("weight", "bias")
+        },
+        low: f"{theirs}.x_proj.weight",
+        **both(f"{SCAN}.dt_up", f"{theirs}.dt_proj"),
+        **both(f"{SCAN}.o", f"{theirs}.out_proj"),
+        f"{SCAN}.conv.weight": Stored(f"{theirs}.conv1d.weight", ones=(1,)),
+        f"{SCAN}.conv.bias": f"{theirs}.conv1d.bias",
+        f"{SCAN}.a_log": f"{theirs}.A_log",
+        f"{SCAN}.skip": f"{theirs}.D",
+    }
+
+
+BACKBONE: Names = {
+    "decoder.embed.weight": "backbone.embeddings.weight",
+    f"{SCAN}.pre.weight": "backbone.layers.{}.norm.weight",
+    **selective_names("backbone.layers.{}.mixer"),
+    "decoder.norm.weight": "backbone.norm_f.weight",
+    "decoder.head.weight": "lm_head.weight",
+}
+"""The names of a stack of Mamba and nothing else."""
+
+
 def ignore(config: Config, *keys: str) -> None:
     """Take keys that say nothing of what is computed: how weights began, how a loss was made."""
     for key in keys:
@@ -132,4 +211,4 @@ def ignore(config: Config, *keys: str) -> None:
 
 
 BEGINNING: Any = ("time_step_max", "time_step_floor", "rescale_prenorm_residual")
-"""Keys about how the weights of Mamba-2 began."""
+"""Keys about how the weights of a scan began."""
