@@ -12,6 +12,7 @@ from girih.kernels import (
     gpu,
     native,
     native_conv,
+    native_rounded,
     native_selective,
     native_ssd,
     pytorch,
@@ -33,7 +34,7 @@ from girih.kernels.ssd import SsdCall
 from girih.kernels.state_space import StateSpaceCall
 
 BACKENDS: dict[str, tuple[ModuleType, ...]] = {
-    "linear": (native, pytorch, reference),
+    "linear": (native, native_rounded, pytorch, reference),
     "append": (native, pytorch, reference),
     "attention": (native, gpu, pytorch, blocked, reference),
     "grouped": (gpu, native, pytorch, blocked, reference),
