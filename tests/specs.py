@@ -41,6 +41,7 @@ from girih.spec import (
     Tokens,
     YarnScaling,
 )
+from mambas import MAMBAS
 from scans import PURE_SCANS, SCANS
 
 DIM, VOCAB, CONTEXT, SOURCE = 24, 61, 96, 10
@@ -256,7 +257,7 @@ SPECS = {
     ),
 }
 
-SPECS |= SCANS
+SPECS |= SCANS | MAMBAS
 
 
 def crossing(**more):

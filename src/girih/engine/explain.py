@@ -7,9 +7,11 @@ import torch
 from torch import Tensor, nn
 
 from girih.kernels.calls import AppendCall, AttentionCall, LinearCall, Rows
+from girih.kernels.conv import ConvCall
 from girih.kernels.dispatch import choose, label
 from girih.kernels.grouped import GroupedCall
 from girih.kernels.packed import Packed
+from girih.kernels.selective import SelectiveCall
 from girih.kernels.state_space import StateSpaceCall
 from girih.nn.attention import Attention
 from girih.nn.cross import CrossAttention
@@ -23,12 +25,22 @@ from girih.spec.graph import spans
 from girih.state.step import step_of
 from girih.state.storage import State
 
-Call = LinearCall | AppendCall | AttentionCall | GroupedCall | StateSpaceCall
+Call = (
+    LinearCall
+    | AppendCall
+    | AttentionCall
+    | GroupedCall
+    | ConvCall
+    | SelectiveCall
+    | StateSpaceCall
+)
 OPS = {
     LinearCall: "linear",
     AppendCall: "append",
     AttentionCall: "attention",
     GroupedCall: "grouped",
+    ConvCall: "conv",
+    SelectiveCall: "selective",
     StateSpaceCall: "state_space",
 }
 

@@ -7,10 +7,14 @@ from types import ModuleType
 from torch import Tensor
 
 from girih.kernels import blocked, chunked, gpu, native, pytorch, reference
+from girih.kernels import conv as convolutions
+from girih.kernels import selective as selections
 from girih.kernels import state_space as state_spaces
 from girih.kernels.calls import AppendCall, AttentionCall, LinearCall, Matrices
+from girih.kernels.conv import ConvCall
 from girih.kernels.grouped import GroupedCall
 from girih.kernels.packed import Packed
+from girih.kernels.selective import SelectiveCall
 from girih.kernels.state_space import StateSpaceCall
 
 BACKENDS: dict[str, tuple[ModuleType, ...]] = {
@@ -18,6 +22,8 @@ BACKENDS: dict[str, tuple[ModuleType, ...]] = {
     "append": (native, pytorch, reference),
     "attention": (native, gpu, pytorch, blocked, reference),
     "grouped": (gpu, native, pytorch, blocked, reference),
+    "conv": (convolutions,),
+    "selective": (selections,),
     "state_space": (chunked, state_spaces),
 }
 """The backends of each operation, the fastest first; what defines it stands last everywhere."""
@@ -82,6 +88,24 @@ def attention(call: AttentionCall, *, exact: bool) -> Tensor:
 def grouped(call: GroupedCall, *, exact: bool) -> Tensor:
     """Attention over a window and representatives by the chosen backend; returns [T, H, D]."""
     out: Tensor = runs("grouped", call, exact).grouped(call)
+    return out
+
+
+def conv(call: ConvCall, *, exact: bool) -> tuple[Tensor, Tensor | None]:
+    """A short convolution by the chosen backend; [T, C] and the last rows [S, W, C].
+
+    None instead of the rows where they have been written into the state already.
+    """
+    out: tuple[Tensor, Tensor | None] = runs("conv", call, exact).conv(call)
+    return out
+
+
+def selective(call: SelectiveCall, *, exact: bool) -> tuple[Tensor, Tensor | None]:
+    """A selective scan by the chosen backend; [T, C] and the last states [S, N, C].
+
+    None instead of the states where they have been written into the state already.
+    """
+    out: tuple[Tensor, Tensor | None] = runs("selective", call, exact).selective(call)
     return out
 
 

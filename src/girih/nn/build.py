@@ -13,6 +13,7 @@ from girih.nn import (
     grouped,
     inputs,
     latent,
+    mamba,
     mlp,
     norm,
     reverse,
@@ -24,7 +25,10 @@ from girih.nn.weight import Weight
 from girih.plan import Plan, plan_of
 from girih.spec import Model as Spec
 
-MODULES = (attention, cross, grouped, inputs, latent, mlp, norm, reverse, stack, state_space)
+MODULES = (
+    *(attention, cross, grouped, inputs, latent, mamba, mlp, norm, reverse, stack),
+    state_space,
+)
 """Imported for what they register."""
 
 
