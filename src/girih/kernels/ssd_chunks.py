@@ -62,9 +62,7 @@ def bands(counts: Sequence[int], most: int) -> list[list[tuple[int, int, int]]]:
     return [found[at : at + most] for at in range(0, len(found), most)]
 
 
-def places(
-    band: Sequence[tuple[int, int, int]], device: torch.device
-) -> tuple[Tensor, Tensor]:
+def places(band: Sequence[tuple[int, int, int]], device: torch.device) -> tuple[Tensor, Tensor]:
     """The rows of the tokens of each chunk, [K, L], and which of these places hold a token.
 
     A place behind the last token of a sequence has the row of that token.
