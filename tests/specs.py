@@ -43,6 +43,7 @@ from girih.spec import (
 )
 from mambas import MAMBAS
 from scans import PURE_SCANS, SCANS
+from ssds import SSDS
 
 DIM, VOCAB, CONTEXT, SOURCE = 24, 61, 96, 10
 NORM = RMSNorm(eps=1e-5)
@@ -257,7 +258,7 @@ SPECS = {
     ),
 }
 
-SPECS |= SCANS | MAMBAS
+SPECS |= SCANS | MAMBAS | SSDS
 
 
 def crossing(**more):

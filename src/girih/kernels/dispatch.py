@@ -6,15 +6,17 @@ from types import ModuleType
 
 from torch import Tensor
 
-from girih.kernels import blocked, chunked, gpu, native, pytorch, reference
+from girih.kernels import blocked, chunked, gpu, native, pytorch, reference, ssd_chunks
 from girih.kernels import conv as convolutions
 from girih.kernels import selective as selections
+from girih.kernels import ssd as duals
 from girih.kernels import state_space as state_spaces
 from girih.kernels.calls import AppendCall, AttentionCall, LinearCall, Matrices
 from girih.kernels.conv import ConvCall
 from girih.kernels.grouped import GroupedCall
 from girih.kernels.packed import Packed
 from girih.kernels.selective import SelectiveCall
+from girih.kernels.ssd import SsdCall
 from girih.kernels.state_space import StateSpaceCall
 
 BACKENDS: dict[str, tuple[ModuleType, ...]] = {
@@ -24,6 +26,7 @@ BACKENDS: dict[str, tuple[ModuleType, ...]] = {
     "grouped": (gpu, native, pytorch, blocked, reference),
     "conv": (convolutions,),
     "selective": (selections,),
+    "ssd": (ssd_chunks, duals),
     "state_space": (chunked, state_spaces),
 }
 """The backends of each operation, the fastest first; what defines it stands last everywhere."""
@@ -112,6 +115,15 @@ def selective(call: SelectiveCall, *, exact: bool) -> tuple[Tensor, Tensor | Non
 def state_space(call: StateSpaceCall, *, exact: bool) -> tuple[Tensor, Tensor]:
     """A linear state space by the chosen backend; [T, C] and the last states [S, C, P, 2]."""
     out: tuple[Tensor, Tensor] = runs("state_space", call, exact).state_space(call)
+    return out
+
+
+def ssd(call: SsdCall, *, exact: bool) -> tuple[Tensor, Tensor | None]:
+    """The scan of Mamba-2 by the chosen backend; [T, I] and the states at last [S, H, N, P].
+
+    None instead of the states where they have been written already.
+    """
+    out: tuple[Tensor, Tensor | None] = runs("ssd", call, exact).ssd(call)
     return out
 
 

@@ -14,6 +14,7 @@ from girih.nn import (
     inputs,
     latent,
     mamba,
+    mamba2,
     mlp,
     norm,
     reverse,
@@ -26,7 +27,7 @@ from girih.plan import Plan, plan_of
 from girih.spec import Model as Spec
 
 MODULES = (
-    *(attention, cross, grouped, inputs, latent, mamba, mlp, norm, reverse, stack),
+    *(attention, cross, grouped, inputs, latent, mamba, mamba2, mlp, norm, reverse, stack),
     state_space,
 )
 """Imported for what they register."""
