@@ -41,6 +41,8 @@ from girih.spec import (
     Tokens,
     YarnScaling,
 )
+from mambas import MAMBAS
+from scans import PURE_SCANS, SCANS
 
 DIM, VOCAB, CONTEXT, SOURCE = 24, 61, 96, 10
 NORM = RMSNorm(eps=1e-5)
@@ -255,6 +257,8 @@ SPECS = {
     ),
 }
 
+SPECS |= SCANS | MAMBAS
+
 
 def crossing(**more):
     """Layers of attention to the stream, to a source, and an MLP."""
@@ -277,3 +281,4 @@ PURE = {
     "two-sided-window": decoder(replace(GQA, mask=Sliding(left=3, right=2))),
 }
 """Rows whose tokens see later ones: they run whole and keep no state."""
+PURE |= PURE_SCANS

@@ -224,6 +224,5 @@ def several(prompts: Any) -> list[Any]:
 
 def causal(spec: Spec) -> bool:
     """Whether no token sees a later one, so that a sequence can be fed in parts."""
-    branches = (branch for stack in spec.stacks for _, branch in stack.leaves())
-    masks = (getattr(branch.mixer, "mask", None) for branch in branches)
-    return not any(mask.ahead for mask in masks if mask is not None)
+    mixers = (branch.mixer for stack in spec.stacks for _, branch in stack.leaves())
+    return not any(getattr(getattr(mixer, "mask", mixer), "ahead", False) for mixer in mixers)

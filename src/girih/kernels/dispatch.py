@@ -6,18 +6,27 @@ from types import ModuleType
 
 from torch import Tensor
 
-from girih.kernels import blocked, gpu, native, pytorch, reference
+from girih.kernels import blocked, chunked, gpu, native, pytorch, reference
+from girih.kernels import conv as convolutions
+from girih.kernels import selective as selections
+from girih.kernels import state_space as state_spaces
 from girih.kernels.calls import AppendCall, AttentionCall, LinearCall, Matrices
+from girih.kernels.conv import ConvCall
 from girih.kernels.grouped import GroupedCall
 from girih.kernels.packed import Packed
+from girih.kernels.selective import SelectiveCall
+from girih.kernels.state_space import StateSpaceCall
 
 BACKENDS: dict[str, tuple[ModuleType, ...]] = {
     "linear": (native, pytorch, reference),
     "append": (native, pytorch, reference),
     "attention": (native, gpu, pytorch, blocked, reference),
     "grouped": (gpu, native, pytorch, blocked, reference),
+    "conv": (convolutions,),
+    "selective": (selections,),
+    "state_space": (chunked, state_spaces),
 }
-"""The backends of each operation, the fastest first; the reference stands last everywhere."""
+"""The backends of each operation, the fastest first; what defines it stands last everywhere."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +42,7 @@ def choose(op: str, call: object, *, exact: bool) -> tuple[ModuleType, list[Refu
     refusals: list[Refusal] = []
     for backend in BACKENDS[op]:
         name = label(backend)
-        if exact and backend is not reference:
+        if exact and backend is not BACKENDS[op][-1]:
             refusals.append(Refusal(name, "the plan is exact"))
             continue
         reason = backend.refuses(op, call)
@@ -54,7 +63,7 @@ def runs(op: str, call: object, exact: bool) -> ModuleType:
         for backend in BACKENDS[op]:
             if backend.refuses(op, call) is None:
                 return backend
-    return reference
+    return BACKENDS[op][-1]
 
 
 def linear(call: LinearCall, *, exact: bool) -> Tensor:
@@ -79,6 +88,30 @@ def attention(call: AttentionCall, *, exact: bool) -> Tensor:
 def grouped(call: GroupedCall, *, exact: bool) -> Tensor:
     """Attention over a window and representatives by the chosen backend; returns [T, H, D]."""
     out: Tensor = runs("grouped", call, exact).grouped(call)
+    return out
+
+
+def conv(call: ConvCall, *, exact: bool) -> tuple[Tensor, Tensor | None]:
+    """A short convolution by the chosen backend; [T, C] and the last rows [S, W, C].
+
+    None instead of the rows where they have been written into the state already.
+    """
+    out: tuple[Tensor, Tensor | None] = runs("conv", call, exact).conv(call)
+    return out
+
+
+def selective(call: SelectiveCall, *, exact: bool) -> tuple[Tensor, Tensor | None]:
+    """A selective scan by the chosen backend; [T, C] and the last states [S, N, C].
+
+    None instead of the states where they have been written into the state already.
+    """
+    out: tuple[Tensor, Tensor | None] = runs("selective", call, exact).selective(call)
+    return out
+
+
+def state_space(call: StateSpaceCall, *, exact: bool) -> tuple[Tensor, Tensor]:
+    """A linear state space by the chosen backend; [T, C] and the last states [S, C, P, 2]."""
+    out: tuple[Tensor, Tensor] = runs("state_space", call, exact).state_space(call)
     return out
 
 

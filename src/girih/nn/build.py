@@ -7,20 +7,36 @@ import torch
 from torch import Tensor, nn
 
 from girih.kernels.packed import Packed
-from girih.nn import attention, cross, grouped, inputs, latent, mlp, norm, stack
+from girih.nn import (
+    attention,
+    cross,
+    grouped,
+    inputs,
+    latent,
+    mamba,
+    mlp,
+    norm,
+    reverse,
+    stack,
+    state_space,
+)
 from girih.nn.registry import Place, made
 from girih.nn.weight import Weight
 from girih.plan import Plan, plan_of
 from girih.spec import Model as Spec
 
-MODULES = (attention, cross, grouped, inputs, latent, mlp, norm, stack)
+MODULES = (
+    *(attention, cross, grouped, inputs, latent, mamba, mlp, norm, reverse, stack),
+    state_space,
+)
 """Imported for what they register."""
 
 
 def build(spec: Spec, plan: str | Plan = "exact", *, seed: int = 0) -> nn.Module:
     """The module of a spec with random weights (scaled normal; norms at one, biases at zero).
 
-    Parameters are float32; `plan` says in what dtype they are used.
+    What must begin otherwise is set by `begin(generator)` of its own module. Parameters are
+    float32; `plan` says in what dtype they are used.
     """
     model = allocate(spec, plan_of(plan), "cpu")
     generator = torch.Generator().manual_seed(seed)
@@ -30,6 +46,9 @@ def build(spec: Spec, plan: str | Plan = "exact", *, seed: int = 0) -> nn.Module
                 value.fill_(0.0 if name.endswith("bias") else 1.0)
             else:
                 value.normal_(0.0, 1 / math.sqrt(value.shape[-1]), generator=generator)
+        for module in model.modules():
+            if hasattr(module, "begin"):
+                module.begin(generator)
     return model
 
 
@@ -68,9 +87,10 @@ def fill(model: nn.Module, weights: Iterable[tuple[str, Tensor | Packed]], devic
     """Put weights into a module under their canonical names.
 
     Matrices that are plain take the compute dtype of a fast plan; in an exact plan they stay as
-    they are stored and are widened for each product. Vectors stay as they are stored. Blocks stay
-    packed, but for a fast plan on another device than the processor: no kernel multiplies with
-    them there yet, and to widen them for each product would take most of the time.
+    they are stored and are widened for each product. What no product is made with stays as it is
+    stored: vectors, and what else a mixer holds itself. Blocks stay packed, but for a fast plan on
+    another device than the processor: no kernel multiplies with them there yet, and to widen them
+    for each product would take most of the time.
     """
     owners = {canonical_path(path): module for path, module in model.named_modules()}
     plan: Plan = model.plan  # type: ignore[assignment]
@@ -84,5 +104,6 @@ def fill(model: nn.Module, weights: Iterable[tuple[str, Tensor | Packed]], devic
             owner.pack(value.to(device))
             continue
         plain = value.to(device).unpack() if isinstance(value, Packed) else value
-        plain = plain.to(device, fast if fast and plain.dim() > 1 else None)
+        rounds = isinstance(owner, Weight) and plain.dim() > 1
+        plain = plain.to(device, fast if fast and rounds else None)
         setattr(owner, leaf, nn.Parameter(plain, requires_grad=False))

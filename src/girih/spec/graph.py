@@ -9,13 +9,14 @@ from girih.spec.grouped import GroupedAttention
 from girih.spec.inputs import LayerInput
 from girih.spec.keys import OwnKeys, SharedKeys
 from girih.spec.latent import LatentAttention
-from girih.spec.layers import Branch, Layer, Parallel
+from girih.spec.layers import Branch, Layer, Parallel, Reversed
 from girih.spec.masks import Chunked, Mask, Sliding
 from girih.spec.mixers import MLP, Attention
 from girih.spec.model import Model, Stack
 from girih.spec.norms import AllHeads
 from girih.spec.positions import RelativeBias, Rope, Sinusoid
 from girih.spec.scalings import ProportionalScaling
+from girih.spec.state_space import StateSpace
 
 
 def graph(spec: Model) -> dict[str, Any]:
@@ -137,7 +138,19 @@ def words(value: Node) -> str:
         return f"{value.what}, {'in halves' if value.pairs == 'half' else value.pairs}"
     if isinstance(value, LayerInput):
         return f"layer input: {value.activation}, width {value.width:,}"
+    if isinstance(value, StateSpace):
+        return state_space_words(value)
+    if isinstance(value, Reversed):
+        return f"from the end: {words(value.mixer)}"
     return value.what
+
+
+def state_space_words(value: StateSpace) -> str:
+    """A linear state space in a few words: its size, how its steps are made and how long."""
+    parts = [f"{value.channels:,} channels x {value.pairs} pairs", value.method]
+    parts += [] if value.step is None else [f"steps of {value.step:g}"]
+    parts += [] if value.rate == 1 else [f"rate {value.rate:g}"]
+    return f"{value.what}: " + ", ".join(parts + (["gated"] if value.gated else []))
 
 
 def attention_words(value: Attention, seen: str) -> str:

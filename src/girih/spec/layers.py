@@ -14,10 +14,39 @@ from girih.spec.latent import LatentAttention
 from girih.spec.mixers import MLP, Attention
 from girih.spec.norms import LayerNorm, RMSNorm
 from girih.spec.scans import DeltaNet, Mamba, Mamba2
+from girih.spec.state_space import StateSpace
 
 Attentions = Attention | CrossAttention | GroupedAttention | LatentAttention
-Scans = DeltaNet | Mamba | Mamba2
-Mixer = Attentions | Scans | Experts | LayerInput | MLP
+Scans = DeltaNet | Mamba | Mamba2 | StateSpace
+
+
+@node
+class Reversed(Node):
+    """A scan from the end of each sequence; beside one from its start, the mixing of an encoder.
+
+    It has no state: whole sequences only.
+    """
+
+    what: ClassVar[str] = "reversed scan"
+    ahead: ClassVar[bool] = True
+    """A token sees later ones."""
+
+    mixer: Scans
+
+    def tensors(self, dim: int) -> dict[str, Tensor]:
+        """The weights of the mixer."""
+        return self.mixer.tensors(dim)
+
+    def state(self) -> tuple[Slot, ...]:
+        """Nothing."""
+        return ()
+
+    def flops(self, dim: int, work: Work) -> Flops:
+        """The matrix products of the mixer."""
+        return self.mixer.flops(dim, work)
+
+
+Mixer = Attentions | Scans | Reversed | Experts | LayerInput | MLP
 
 
 @node

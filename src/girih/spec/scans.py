@@ -24,8 +24,12 @@ class ShortConv(Node):
         return out | ({"bias": Tensor((channels,), ("inner",))} if self.biased else {})
 
     def slot(self, channels: int) -> Slot:
-        """The tokens before the next one that it still sees."""
-        return Slot("conv", (channels, self.width - 1), fixed=True)
+        """The tokens before the next one that it still sees, the oldest first."""
+        return Slot("conv", (self.width - 1, channels), fixed=True)
+
+    def flops(self, channels: int) -> int:
+        """Products and sums for one token."""
+        return (2 * self.width - 1 + self.biased) * channels
 
 
 @node
@@ -77,16 +81,16 @@ class Mamba(Node):
 
     def state(self) -> tuple[Slot, ...]:
         """The tail of the convolution and what the channels remember."""
-        return self.conv.slot(self.inner), Slot("scan", (self.inner, self.states), fixed=True)
+        return self.conv.slot(self.inner), Slot("scan", (self.states, self.inner), fixed=True)
 
     def flops(self, dim: int, work: Work) -> Flops:
         """The matrix products, and the convolution and scan."""
-        shapes = self.tensors(dim)
-        linear = sum(t.numel for n, t in shapes.items() if n.endswith(".weight") and n in PRODUCTS)
-        taps = 2 * self.inner * self.conv.width
-        # dt A and dt B x take two products more, h two and a sum, C h a product and a sum.
-        scan = 7 * self.inner * self.states + 2 * self.inner
-        return Flops(2 * linear * work.tokens, scan=(taps + scan) * work.tokens)
+        linear = sum(t.numel for name, t in self.tensors(dim).items() if name in PRODUCTS)
+        # For each state: dt A, decay h, (dt x) B, their sum, C h and its sum, which takes one less;
+        # for each channel: dt x, D x, y + D x, y silu(z).
+        scan = (6 * self.states + 3) * self.inner
+        each = self.conv.flops(self.inner) + scan
+        return Flops(2 * linear * work.tokens, scan=each * work.tokens)
 
 
 @node

@@ -136,6 +136,18 @@ class Step:
             return self.state.remember(path, values, self)
         return parted(values, self.completed(every))
 
+    def carried(self, path: str, **shapes: tuple[int, ...]) -> list[Tensor]:
+        """What each sequence carries from before the step, [S, *shape], in the order of the names."""
+        whole, device = len(self.counts), self.tokens.device
+        return [torch.zeros(whole, *shape, device=device) for shape in shapes.values()]
+
+    def carry(self, path: str, **values: Tensor) -> None:
+        """What each sequence carries after the step, [S, *shape] float32; lost without a state."""
+
+    def carrier(self, path: str, *names: str) -> Any:
+        """Where the state keeps what a layer carries: what is written there needs no `carry`."""
+        return None
+
     def remember_once(self, path: str, **values: Tensor) -> list[Sequence[Tensor]]:
         """Keep entries [S, heads, width] made of the source; return those of each sequence."""
         assert self.source is not None, "the step brings no source"
