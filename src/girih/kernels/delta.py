@@ -5,30 +5,21 @@ width of a key and of a value, D decays of a token (H, or H K), E decays of a he
 channels of queries, keys and values.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn.functional import silu, softplus
 
 from girih.kernels.calls import Norm
+from girih.kernels.packs import Carrier, wide
 from girih.kernels.reference import rms_norm
-from girih.kernels.tape import bind
 
 SMALLEST = 1e-6
 """Added to the squared length of a query or key before it is brought to one."""
 GATES = {"silu": silu, "sigmoid": torch.sigmoid}
-
-
-class Carrier(Protocol):
-    """Where a state keeps what sequences carry from step to step."""
-
-    memory: tuple[Tensor, ...]
-    """Each [places, ...], float32."""
-    table: Tensor
-    """[rows of the state, 2]: the place that a row reads (-1: zeros) and that which it writes."""
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -77,30 +68,18 @@ class DeltaCall:
     gate_TO: Tensor
     """[T, H V], before its activation."""
     counts: Sequence[int]
-    prior_SHKV: Tensor | None = None
-    """What each sequence carries from before; None: zeros, or see the carrier."""
+    """Tokens of each sequence."""
+    prior: Callable[[], Tensor]
+    """What each sequence carries from before, [S, H, K, V]; zeros where there is nothing."""
     carrier: Carrier | None = None
-    """Where it is read and written in place: then nothing is in `prior_SHKV`."""
+    """Where the state keeps that, for a backend that reads and writes it there."""
     spans: Tensor | None = None
-    """[S, 3]: the row in the carrier's table, tokens before, new tokens."""
-
-    def prior(self) -> Tensor:
-        """What each sequence carries from before, [S, H, K, V], float32 at least."""
-        if self.prior_SHKV is not None:
-            return self.prior_SHKV
-        shape = len(self.counts), *self.rule.state
-        return torch.zeros(shape, dtype=wide(self.qkv_TC.dtype), device=self.qkv_TC.device)
-
-
-def wide(dtype: torch.dtype) -> torch.dtype:
-    """What a recurrence over rows of a dtype is computed in."""
-    return torch.float64 if dtype == torch.float64 else torch.float32
+    """[S, 3]: the row in the carrier's table, tokens before this step, new tokens."""
 
 
 def refuses(op: str, call: object) -> str | None:
-    """Why a call cannot be run here: only where the state is to be written in place."""
-    assert isinstance(call, DeltaCall)
-    return None if call.carrier is None else "it writes nothing in place"
+    """Why a call cannot be run here: never."""
+    return None
 
 
 def ready(
@@ -110,7 +89,7 @@ def ready(
 
     Queries and keys are of length one, the former then scaled by one over the root of K.
     """
-    dtype = wide(qkv_TC.dtype)
+    dtype = wide(qkv_TC)
     grouped = rule.key_heads, rule.heads // rule.key_heads
     q_TC, k_TC, v_TC = qkv_TC.to(dtype).split(rule.sizes, dim=1)
     q_TGK, k_TGK = (unit(x.unflatten(1, (rule.key_heads, -1))) for x in (q_TC, k_TC))
@@ -138,8 +117,10 @@ def finished(rule: DeltaRule, y_TGRV: Tensor, gate_TO: Tensor) -> Tensor:
 
 
 def delta(call: DeltaCall) -> tuple[Tensor, Tensor]:
-    """Token by token: [T, H V], and what each sequence carries on, [S, H, K, V]."""
-    bind()
+    """The definition, token by token: [T, H V], and what is carried on, [S, H, K, V].
+
+    That is in float32 at least.
+    """
     rule = call.rule
     tokens = ready(rule, call.qkv_TC, call.f_TD, call.beta_TH)
     read, last = [], []

@@ -15,7 +15,6 @@ import torch
 from torch import Tensor
 
 from girih.kernels.delta import DeltaCall, DeltaRule, finished, ready, refuses
-from girih.kernels.tape import bind
 
 __all__ = ["delta", "refuses"]
 
@@ -65,7 +64,6 @@ def layout(counts: Sequence[int], device: torch.device) -> Layout:
 
 def delta(call: DeltaCall) -> tuple[Tensor, Tensor]:
     """Chunk by chunk: [T, H V], and what each sequence carries on, [S, H, K, V]."""
-    bind()
     rule, made = call.rule, layout(call.counts, call.qkv_TC.device)
     state_SHKV, start, read = call.prior()[made.order], 0, []
     for steps in segments(made):
