@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from deltas import DELTAS
 from girih.spec import (
     MLP,
     Alibi,
@@ -257,7 +258,7 @@ SPECS = {
     ),
 }
 
-SPECS |= SCANS | MAMBAS
+SPECS |= DELTAS | MAMBAS | SCANS
 
 
 def crossing(**more):

@@ -10,6 +10,7 @@ from girih.kernels.packed import Packed
 from girih.nn import (
     attention,
     cross,
+    deltanet,
     grouped,
     inputs,
     latent,
@@ -26,7 +27,7 @@ from girih.plan import Plan, plan_of
 from girih.spec import Model as Spec
 
 MODULES = (
-    *(attention, cross, grouped, inputs, latent, mamba, mlp, norm, reverse, stack),
+    *(attention, cross, deltanet, grouped, inputs, latent, mamba, mlp, norm, reverse, stack),
     state_space,
 )
 """Imported for what they register."""

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 from girih.kernels import dispatch
 from girih.kernels.calls import Rows
 from girih.kernels.delta import DeltaCall, DeltaRule
+from girih.nn import initial
 from girih.nn.conv import ShortConv
 from girih.nn.registry import Place, builds, made
 from girih.nn.weight import Products, weights
@@ -37,6 +38,11 @@ class DeltaNet(nn.Module):
         self.dt_bias = nn.Parameter(torch.empty(shapes["dt_bias"].shape))
         self.norm = made(node.norm, place.wide(node.value_dim))
         self.made: DeltaRule | None = None
+
+    def begin(self, generator: torch.Generator) -> None:
+        """Decays of many lengths."""
+        self.a_log.copy_(initial.decays(self.a_log, generator))
+        self.dt_bias.copy_(initial.steps(self.dt_bias, generator))
 
     def product(self, *names: str) -> Products:
         """The product of the same rows with these matrices."""
