@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from deltas import DELTAS
 from girih.spec import (
     MLP,
     Alibi,
@@ -258,7 +259,7 @@ SPECS = {
     ),
 }
 
-SPECS |= SCANS | MAMBAS | SSDS
+SPECS |= DELTAS | MAMBAS | SCANS | SSDS
 
 
 def crossing(**more):

@@ -12,6 +12,7 @@ from girih.spec import (
     AllHeads,
     Attention,
     Branch,
+    Experts,
     Head,
     LatentAttention,
     Layer,
@@ -29,6 +30,7 @@ from girih.spec import (
 )
 
 Attend = Attention | LatentAttention
+Feed = MLP | Experts
 ACTIVATIONS = {
     "silu": "silu",
     "swish": "silu",
@@ -96,25 +98,30 @@ def attention(
     )
 
 
-def pre_normed(mixer: Attend, mlp: MLP, norm: Norm) -> Layer:
+def fed(mlp: Feed, **norms: Norm) -> Branch:
+    """The branch of an MLP or of experts, named after which of them it is."""
+    return Branch(name="experts" if isinstance(mlp, Experts) else "mlp", mixer=mlp, **norms)
+
+
+def pre_normed(mixer: Attend, mlp: Feed, norm: Norm) -> Layer:
     """A layer of attention, then the MLP, each behind a norm of its own."""
     attn = Branch(name="attn", pre=norm, mixer=mixer)
-    return Layer(branches=(attn, Branch(name="mlp", pre=norm, mixer=mlp)))
+    return Layer(branches=(attn, fed(mlp, pre=norm)))
 
 
-def post_normed(mixer: Attend, mlp: MLP, norm: Norm) -> Layer:
+def post_normed(mixer: Attend, mlp: Feed, norm: Norm) -> Layer:
     """The same with each norm behind its mixer, before what it adds."""
     attn = Branch(name="attn", mixer=mixer, post=norm)
-    return Layer(branches=(attn, Branch(name="mlp", mixer=mlp, post=norm)))
+    return Layer(branches=(attn, fed(mlp, post=norm)))
 
 
-def sandwiched(mixer: Attend, mlp: MLP, norm: Norm) -> Layer:
+def sandwiched(mixer: Attend, mlp: Feed, norm: Norm) -> Layer:
     """The same with a norm on both sides of each mixer."""
     attn = Branch(name="attn", pre=norm, mixer=mixer, post=norm)
-    return Layer(branches=(attn, Branch(name="mlp", pre=norm, mixer=mlp, post=norm)))
+    return Layer(branches=(attn, fed(mlp, pre=norm, post=norm)))
 
 
-def beside(mixer: Attend, mlp: MLP, norm: Norm, own: bool = False) -> Layer:
+def beside(mixer: Attend, mlp: Feed, norm: Norm, own: bool = False) -> Layer:
     """Attention and MLP in parallel, each behind its `own` norm or both behind one."""
     pre = norm if own else None
     parts = (Branch(name="attn", pre=pre, mixer=mixer), Branch(name="mlp", pre=pre, mixer=mlp))
@@ -122,13 +129,14 @@ def beside(mixer: Attend, mlp: MLP, norm: Norm, own: bool = False) -> Layer:
     return Layer(branches=(Branch(name="block", pre=None if own else norm, mixer=block),))
 
 
-def with_input(width: int, wide: int) -> Callable[[Attend, MLP, Norm], Layer]:
+def with_input(width: int, wide: int) -> Callable[[Attend, Feed, Norm], Layer]:
     """A sandwiched layer with an input of its own, if `width` is above zero, and scaled.
 
     The MLP of a layer that reads another's keys is so many times as `wide`.
     """
 
-    def layer(mixer: Attend, mlp: MLP, norm: Norm) -> Layer:
+    def layer(mixer: Attend, mlp: Feed, norm: Norm) -> Layer:
+        assert isinstance(mlp, MLP)
         reads = isinstance(mixer, Attention) and isinstance(mixer.keys, SharedKeys)
         own = replace(mlp, hidden=mlp.hidden * wide) if reads else mlp
         branches = sandwiched(mixer, own, norm).branches
@@ -161,7 +169,7 @@ def decoder(
     vocab: int,
     count: int,
     attention: Attend | Sequence[Attend],
-    mlp: MLP,
+    mlp: Feed | Sequence[Feed],
     norm: Norm,
     head: Head,
     context: int | None,
@@ -169,20 +177,22 @@ def decoder(
     scale: float | None = None,
     embed_norm: Norm | None = None,
     of_layers: LayerInputs | None = None,
-    layer: Callable[[Attend, MLP, Norm], Layer] = pre_normed,
+    layer: Callable[[Attend, Feed, Norm], Layer] = pre_normed,
 ) -> Model:
-    """A dense decoder: `count` layers whose attention may differ; `layer` puts each together."""
+    """A decoder: `count` layers whose mixers may differ; `layer` puts each together."""
     if not 0 <= count <= MOST:
         raise SpecError(f"{count} layers are not a model")
     mixers = attention if isinstance(attention, Sequence) else [attention] * count
-    layers = {mixer: layer(mixer, mlp, norm) for mixer in dict.fromkeys(mixers)}
+    feeds = mlp if isinstance(mlp, Sequence) else [mlp] * count
+    pairs = list(zip(mixers, feeds, strict=True))
+    layers = {pair: layer(*pair, norm) for pair in dict.fromkeys(pairs)}
     stack = Stack(
         name="decoder",
         dim=dim,
         input=Tokens(
             vocab=vocab, position=position, scale=scale, norm=embed_norm, of_layers=of_layers
         ),
-        layers=tuple(layers[mixer] for mixer in mixers),
+        layers=tuple(layers[pair] for pair in pairs),
         norm=norm,
         head=head,
         context=context,

@@ -8,6 +8,7 @@ from girih.families.config import Config
 from girih.families.masks import MOST, Masks
 from girih.families.parts import (
     Attend,
+    Feed,
     attention,
     decoder,
     feed_forward,
@@ -39,7 +40,7 @@ def llama_like(
     tied: bool = False,
     masked: Callable[[Config, int], Masks] | None = None,
     varied: Callable[[Attention, int], Attention] | None = None,
-    layer: Callable[[Attend, MLP, Norm], Layer] = pre_normed,
+    layer: Callable[[Attend, Feed, Norm], Layer] = pre_normed,
 ) -> Model:
     """A decoder of RMS-normed attention and gated MLPs; `tied` is the family's default.
 
@@ -72,7 +73,7 @@ def gemma_like(
     norm: RMSNorm,
     softcap: float | None = None,
     mlp: MLP | None = None,
-    layer: Callable[[Attend, MLP, Norm], Layer] = sandwiched,
+    layer: Callable[[Attend, Feed, Norm], Layer] = sandwiched,
     **more: Any,
 ) -> Model:
     """A decoder of gated MLPs whose embedding is scaled by the root of the width, and tied."""

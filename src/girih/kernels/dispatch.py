@@ -6,13 +6,24 @@ from types import ModuleType
 
 from torch import Tensor
 
-from girih.kernels import blocked, chunked, gpu, native, pytorch, reference, ssd_chunks
+from girih.kernels import (
+    blocked,
+    chunked,
+    delta_chunks,
+    gpu,
+    native,
+    pytorch,
+    reference,
+    ssd_chunks,
+)
 from girih.kernels import conv as convolutions
+from girih.kernels import delta as deltas
 from girih.kernels import selective as selections
 from girih.kernels import ssd as duals
 from girih.kernels import state_space as state_spaces
 from girih.kernels.calls import AppendCall, AttentionCall, LinearCall, Matrices
 from girih.kernels.conv import ConvCall
+from girih.kernels.delta import DeltaCall
 from girih.kernels.grouped import GroupedCall
 from girih.kernels.packed import Packed
 from girih.kernels.selective import SelectiveCall
@@ -25,6 +36,7 @@ BACKENDS: dict[str, tuple[ModuleType, ...]] = {
     "attention": (native, gpu, pytorch, blocked, reference),
     "grouped": (gpu, native, pytorch, blocked, reference),
     "conv": (convolutions,),
+    "delta": (delta_chunks, deltas),
     "selective": (selections,),
     "ssd": (ssd_chunks, duals),
     "state_space": (chunked, state_spaces),
@@ -109,6 +121,15 @@ def selective(call: SelectiveCall, *, exact: bool) -> tuple[Tensor, Tensor | Non
     None instead of the states where they have been written into the state already.
     """
     out: tuple[Tensor, Tensor | None] = runs("selective", call, exact).selective(call)
+    return out
+
+
+def delta(call: DeltaCall, *, exact: bool) -> tuple[Tensor, Tensor | None]:
+    """A gated delta rule by the chosen backend; [T, H V] and the last states [S, H, K, V].
+
+    None instead of the states where they have been written into the state already.
+    """
+    out: tuple[Tensor, Tensor | None] = runs("delta", call, exact).delta(call)
     return out
 
 

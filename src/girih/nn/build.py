@@ -10,6 +10,7 @@ from girih.kernels.packed import Packed
 from girih.nn import (
     attention,
     cross,
+    deltanet,
     grouped,
     inputs,
     latent,
@@ -27,7 +28,8 @@ from girih.plan import Plan, plan_of
 from girih.spec import Model as Spec
 
 MODULES = (
-    *(attention, cross, grouped, inputs, latent, mamba, mamba2, mlp, norm, reverse, stack),
+    *(attention, cross, deltanet, grouped, inputs, latent, mamba, mamba2, mlp, norm, reverse),
+    stack,
     state_space,
 )
 """Imported for what they register."""

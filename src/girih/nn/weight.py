@@ -24,12 +24,14 @@ class Weight(nn.Module):
         super().__init__()
         self.users: list[Products] = []
         self.packed: Packed | None = None
+        self.low: torch.dtype | None = None
+        """What a plain matrix is rounded to for its products, where it is learned in another."""
         self.weight = nn.Parameter(torch.empty(shape.shape))
         self.bias = nn.Parameter(torch.empty(bias.shape)) if bias else None
 
     def __setattr__(self, name: str, value: Any) -> None:
         super().__setattr__(name, value)
-        if name in ("weight", "bias", "packed"):
+        if name in ("weight", "bias", "packed", "low"):
             for products in self.users:
                 products.made = None
 
@@ -39,8 +41,10 @@ class Weight(nn.Module):
 
     @property
     def matrix(self) -> Tensor | Packed:
-        """The matrix as it is stored."""
-        return self.weight if self.packed is None else self.packed
+        """The matrix as it is multiplied with: as it is stored, or rounded."""
+        if self.packed is not None:
+            return self.packed
+        return self.weight if self.low is None else self.weight.to(self.low)
 
     def rows(self, index_T: Tensor, dtype: torch.dtype) -> Tensor:
         """The rows of these indices: [T, in]."""
@@ -83,11 +87,17 @@ class Products:
 
     @property
     def matrices(self) -> Matrices:
-        """The matrices as they are stored now; what backends prepared is kept until one changes."""
-        if self.made is None:
-            stored = tuple(weight.matrix for weight in self.weights)
-            self.made = Matrices(stored, tuple(weight.bias for weight in self.weights))
-        return self.made
+        """The matrices as they are now; what backends prepared is kept until one is replaced.
+
+        Those that are rounded are made for each product: they change with what they round.
+        """
+        if self.made is not None:
+            return self.made
+        stored = tuple(weight.matrix for weight in self.weights)
+        found = Matrices(stored, tuple(weight.bias for weight in self.weights))
+        if all(weight.low is None for weight in self.weights):
+            self.made = found
+        return found
 
     def prepare(self) -> list[Packed]:
         """Let the backends bring the matrices into their order; those that were copied."""
@@ -105,3 +115,13 @@ def weights(shapes: dict[str, Shape]) -> dict[str, Weight]:
         for name, shape in shapes.items()
         if name.endswith(".weight") and len(shape.shape) == 2
     }
+
+
+def learn_in(module: nn.Module, dtype: torch.dtype) -> None:
+    """Let a module learn: its parameters stay in float32, products round matrices to a dtype.
+
+    The gradients come back through the rounding, so they are added up in float32.
+    """
+    for part in module.modules():
+        if isinstance(part, Weight):
+            part.low = None if dtype == torch.float32 else dtype
