@@ -1,0 +1,105 @@
+"""Calls of scans for kernels, what they learn, and how far kernels are from the definition."""
+
+import torch
+
+from girih.kernels.selective import Channels, SelectiveCall
+
+DTYPES = {torch.float32: 5e-6, torch.bfloat16: 3e-2}
+"""How far from what is right, as a part of the largest number."""
+COUNTS = (13, 1, 7)
+
+
+class Drawn:
+    """Random numbers, always the same ones, inside memory that else holds NaN."""
+
+    def __init__(self, dtype=torch.float32, learned=True, seed=0):
+        self.made = torch.Generator().manual_seed(seed)
+        self.dtype, self.learned, self.leaves = dtype, learned, {}
+
+    def __call__(self, name, *shape, dtype=None, scale=1.0):
+        values = torch.randn(*shape, generator=self.made, dtype=torch.float64) * scale
+        around = torch.full((*shape[:-1], shape[-1] + 3), torch.nan, dtype=dtype or self.dtype)
+        around[..., : shape[-1]] = values
+        out = around[..., : shape[-1]].detach().requires_grad_(self.learned)
+        self.leaves[name] = out
+        return out
+
+    def wide(self):
+        """The same numbers, already rounded, in float64."""
+        made = Drawn(torch.float64, self.learned)
+        made.leaves = {
+            name: value.detach().double().requires_grad_(self.learned)
+            for name, value in self.leaves.items()
+        }
+        return made
+
+
+def selective(leaves, counts=COUNTS, **more):
+    """A selective scan of what was drawn."""
+    return SelectiveCall(
+        x_TC=leaves["x"], dt_TC=leaves["dt"], b_TN=leaves["b"], c_TN=leaves["c"], z_TC=leaves["z"],
+        channels=Channels(a_log_CN=leaves["a_log"], skip_C=leaves["skip"]),
+        counts=counts, prior=lambda: leaves["prior"], **more,
+    )  # fmt: skip
+
+
+def drawn_selective(dtype=torch.float32, learned=True, counts=COUNTS, channels=21, states=5):
+    """What a selective scan takes."""
+    draw, tokens, wide = Drawn(dtype, learned), sum(counts), torch.float32
+    for name, width in (("x", channels), ("dt", channels), ("b", states), ("c", states)):
+        draw(name, tokens, width)
+    draw("z", tokens, channels)
+    draw("a_log", channels, states, dtype=wide, scale=0.5)
+    draw("skip", channels, dtype=wide)
+    draw("prior", len(counts), states, channels, dtype=wide)
+    return draw
+
+
+def gap(ours, right):
+    """The largest difference, as a part of the largest number."""
+    assert ours.shape == right.shape
+    apart, size = (ours.double() - right).detach().abs().max(), right.detach().abs().max()
+    return float(apart / size.clamp_min(1e-3))
+
+
+def gaps(kernel, reference, make, draw):
+    """How far outputs, last states and the gradients of all that is drawn are from what is right."""
+    wide, made = draw.wide(), torch.Generator().manual_seed(9)
+    found, results = {}, []
+    for run, leaves in ((kernel, draw.leaves), (reference, wide.leaves)):
+        y, last = run(make(leaves))
+        results.append((y, last))
+    for name, ours, right in zip(("y", "last"), *results, strict=True):
+        found[name] = gap(ours, right)
+    if not draw.learned:
+        return found
+    factors = [torch.randn(part.shape, generator=made, dtype=torch.float64) for part in results[1]]
+    for outputs in results:
+        pairs = zip(outputs, factors, strict=True)
+        sum((out * factor.to(out.dtype)).sum() for out, factor in pairs).backward()
+    for name, value in draw.leaves.items():
+        assert value.grad is not None, name
+        found[name] = gap(value.grad, wide.leaves[name].grad)
+    return found
+
+
+class Carried:
+    """A carrier in which each sequence reads one place and writes another; NaN else."""
+
+    def __init__(self, prior, fresh=()):
+        count = len(prior)
+        shape = (2 * count + 1, *prior.shape[1:])
+        self.memory = (torch.full(shape, torch.nan),)
+        self.table = torch.full((count + 2, 2), 10**6)
+        self.spans = torch.tensor([[count + 1 - n, 5, 1] for n in range(count)])
+        self.prepared = None
+        for n in range(count):
+            self.table[count + 1 - n] = torch.tensor([2 * n + 1, 2 * n])
+            self.memory[0][2 * n + 1] = prior[n].detach()
+            if n in fresh:
+                self.table[count + 1 - n, 0] = -1
+                self.memory[0][2 * n + 1] = torch.nan
+
+    def written(self):
+        """What each sequence carries on."""
+        return self.memory[0][0:-1:2]

@@ -1,0 +1,24 @@
+"""Kernels of scans, interpreted, against their definitions in float64: outputs and gradients."""
+
+import pytest
+import torch
+
+import scan_calls
+from girih.kernels import selective
+from girih.kernels.gpu import selective as by_kernel
+from scan_calls import COUNTS, DTYPES, Carried, gap, gaps
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch):
+    """Chunks and blocks so small that few tokens are several."""
+    monkeypatch.setattr(by_kernel, "EVERY", 4)
+    monkeypatch.setattr(by_kernel, "TILE", 128)
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("states", [5, 8])
+def test_selective_scans(dtype, states):
+    draw = scan_calls.drawn_selective(dtype, states=states)
+    found = gaps(by_kernel.selective, selective.selective, scan_calls.selective, draw)
+    assert len(found) == 10 and max(found.values()) < DTYPES[dtype], found
