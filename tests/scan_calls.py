@@ -2,7 +2,9 @@
 
 import torch
 
+from girih.kernels.calls import Norm
 from girih.kernels.selective import Channels, SelectiveCall
+from girih.kernels.ssd import SsdCall, SsdHeads
 
 DTYPES = {torch.float32: 5e-6, torch.bfloat16: 3e-2}
 """How far from what is right, as a part of the largest number."""
@@ -52,6 +54,35 @@ def drawn_selective(dtype=torch.float32, learned=True, counts=COUNTS, channels=2
     draw("a_log", channels, states, dtype=wide, scale=0.5)
     draw("skip", channels, dtype=wide)
     draw("prior", len(counts), states, channels, dtype=wide)
+    return draw
+
+
+def ssd(leaves, counts=COUNTS, **more):
+    """The dual of what was drawn."""
+    heads = SsdHeads(
+        a_log_H=leaves["a_log"], dt_bias_H=leaves["dt_bias"], skip_H=leaves["skip"],
+        norm=Norm(kind="rms", weight_I=leaves["norm"], eps=1e-3), norm_groups=2,
+        least=0.05, most=1.0,
+    )  # fmt: skip
+    return SsdCall(
+        x_THP=leaves["x"], z_TI=leaves["z"], b_TGN=leaves["b"], c_TGN=leaves["c"],
+        dt_TH=leaves["dt"], heads=heads, counts=counts, prior=lambda: leaves["prior"], **more,
+    )  # fmt: skip
+
+
+def drawn_ssd(dtype=torch.float32, learned=True, counts=COUNTS, heads=4, groups=2, sizes=(6, 5)):
+    """What a dual takes."""
+    draw, tokens, wide = Drawn(dtype, learned), sum(counts), dict(dtype=torch.float32)
+    features, states = sizes
+    draw("x", tokens, heads, features)
+    draw("z", tokens, heads * features)
+    draw("b", tokens, groups, states)
+    draw("c", tokens, groups, states)
+    draw("dt", tokens, heads)
+    for name in ("a_log", "dt_bias", "skip"):
+        draw(name, heads, **wide)
+    draw("norm", heads * features, **wide)
+    draw("prior", len(counts), heads, states, features, **wide)
     return draw
 
 

@@ -86,9 +86,14 @@ class Packing:
         return {"ONE": self.starts is None, "PLACED": self.table is not None}
 
 
-def packing(counts: Sequence[int], size: int, device: torch.device) -> Packing:
-    """Where sequences of so many tokens lie, in chunks of a size; read on the host but for ones."""
-    if max(counts) == 1:
+def packing(
+    counts: Sequence[int], size: int, device: torch.device, *, ones: bool = True
+) -> Packing:
+    """Where sequences lie, in chunks of so many tokens.
+
+    It is made of lengths, on the host, but for one token of each where the kernel takes `ones`.
+    """
+    if ones and max(counts) == 1:
         return Packing(counts, None, len(counts))
     bind()
     found, row, chunk = [], 0, 0
