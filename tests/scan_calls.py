@@ -3,6 +3,8 @@
 import torch
 
 from girih.kernels.calls import Norm
+from girih.kernels.conv import ConvCall, Taps
+from girih.kernels.delta import DeltaCall, DeltaRule
 from girih.kernels.selective import Channels, SelectiveCall
 from girih.kernels.ssd import SsdCall, SsdHeads
 
@@ -83,6 +85,57 @@ def drawn_ssd(dtype=torch.float32, learned=True, counts=COUNTS, heads=4, groups=
         draw(name, heads, **wide)
     draw("norm", heads * features, **wide)
     draw("prior", len(counts), heads, states, features, **wide)
+    return draw
+
+
+def conv(leaves, counts=COUNTS, **more):
+    """A convolution of what was drawn."""
+    silu = "silu" if "bias" in leaves else None
+    taps = Taps(weight_CK=leaves["weight"], bias_C=leaves.get("bias"), activation=silu)
+    prior = leaves["prior"]
+    return ConvCall(x_TC=leaves["x"], taps=taps, counts=counts, prior=lambda: prior, **more)
+
+
+def drawn_conv(dtype=torch.float32, learned=True, counts=COUNTS, channels=21, taps=4, biased=True):
+    """What a convolution takes; one that has no bias has no activation either."""
+    draw = Drawn(dtype, learned)
+    draw("x", sum(counts), channels)
+    draw("weight", channels, taps, dtype=torch.float32)
+    if biased:
+        draw("bias", channels, dtype=torch.float32)
+    draw("prior", len(counts), taps - 1, channels, dtype=torch.float32)
+    return draw
+
+
+def delta(leaves, counts=COUNTS, **more):
+    """A delta rule of what was drawn."""
+    heads, keys, values = leaves["prior"].shape[1:]
+    width = leaves["qkv"].shape[1] - heads * values
+    rule = DeltaRule(
+        heads=heads, key_heads=width // 2 // keys, key_dim=keys, value_dim=values,
+        a_log_H=leaves["a_log"], dt_bias_D=leaves["dt_bias"],
+        norm=Norm(kind="rms", weight_I=leaves["norm"], eps=1e-2), gate="silu",
+    )  # fmt: skip
+    return DeltaCall(
+        rule=rule, qkv_TC=leaves["qkv"], f_TD=leaves["f"], beta_TH=leaves["beta"],
+        gate_TO=leaves["gate"], counts=counts, prior=lambda: leaves["prior"], **more,
+    )  # fmt: skip
+
+
+def drawn_delta(
+    dtype=torch.float32, learned=True, counts=COUNTS, heads=(4, 2), sizes=(6, 11), each=1
+):
+    """What a delta rule takes; of decays each head has so many."""
+    draw, tokens, wide = Drawn(dtype, learned), sum(counts), dict(dtype=torch.float32)
+    (values, keys), (key_dim, value_dim) = heads, sizes
+    draw("qkv", tokens, 2 * keys * key_dim + values * value_dim)
+    draw("f", tokens, values * each)
+    draw("beta", tokens, values)
+    draw("gate", tokens, values * value_dim)
+    draw("a_log", values, scale=0.5, **wide)
+    draw("dt_bias", values * each, **wide)
+    draw("norm", value_dim, **wide)
+    draw("prior", len(counts), values, key_dim, value_dim, **wide)
     return draw
 
 

@@ -103,7 +103,10 @@ def back(
     dt_C = softplus(raw_C)
     decay_NC = tl.exp(dt_C[None, :] * a_NC)
     after_NC = decay_NC * h_NC + b_N[:, None] * (dt_C * x_C)[None, :]
-    z_C, gy_C = row_of(z, row, strides[4], at[0], real[0]), row_of(gy, row, channels, at[0], real[0])
+    z_C, gy_C = (
+        row_of(z, row, strides[4], at[0], real[0]),
+        row_of(gy, row, channels, at[0], real[0]),
+    )
     read_C = tl.sum(c_N[:, None] * after_NC, 0) + skip_C * x_C
     gate_C = sigmoid(z_C)
     into_C = row * channels + at[0]

@@ -98,9 +98,7 @@ class Reader:
         )
         return out
 
-    def reads(
-        self, q: Tensor, k: Tensor, v: Tensor, state: Tensor, later: bool = False
-    ) -> Tensor:
+    def reads(self, q: Tensor, k: Tensor, v: Tensor, state: Tensor, later: bool = False) -> Tensor:
         """What each token reads of those of its chunk and of a state [C, H, K, V]: [T, H, V]."""
         shape = q.shape[2], v.shape[2]
         out = self.log.new_empty(len(self.log), self.heads, shape[1])
