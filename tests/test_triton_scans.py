@@ -7,10 +7,10 @@ import torch
 
 import scan_calls
 from girih.kernels import conv, delta, selective, ssd
-from girih.kernels.gpu import conv as conv_kernels
-from girih.kernels.gpu import delta as delta_kernels
-from girih.kernels.gpu import selective as selective_kernels
-from girih.kernels.gpu import ssd as ssd_kernels
+from girih.kernels.gpu import scan_conv as conv_kernels
+from girih.kernels.gpu import scan_delta as delta_kernels
+from girih.kernels.gpu import scan_selective as selective_kernels
+from girih.kernels.gpu import scan_ssd as ssd_kernels
 from girih.kernels.tape import recording
 from scan_calls import COUNTS, DTYPES, Carried, gap, gaps
 

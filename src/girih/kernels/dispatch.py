@@ -35,10 +35,10 @@ BACKENDS: dict[str, tuple[ModuleType, ...]] = {
     "append": (native, pytorch, reference),
     "attention": (native, gpu, pytorch, blocked, reference),
     "grouped": (gpu, native, pytorch, blocked, reference),
-    "conv": (convolutions,),
-    "delta": (delta_chunks, deltas),
-    "selective": (selections,),
-    "ssd": (ssd_chunks, duals),
+    "conv": (gpu, convolutions),
+    "delta": (gpu, delta_chunks, deltas),
+    "selective": (gpu, selections),
+    "ssd": (gpu, ssd_chunks, duals),
     "state_space": (chunked, state_spaces),
 }
 """The backends of each operation, the fastest first; what defines it stands last everywhere."""
