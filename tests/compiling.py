@@ -2,13 +2,13 @@
 
 from functools import partial
 
-import scan_calls
 import torch
 import triton
 from triton.backends.compiler import GPUTarget
 from triton.runtime import driver
 from triton.runtime.jit import JITFunction
 
+import scan_calls
 from girih.kernels.calls import CAUSAL, AttentionCall, Band
 from girih.kernels.gpu import attend, remembered, scan_conv, scan_delta, scan_selective, scan_ssd
 from girih.state.block import PlainRoom

@@ -42,7 +42,9 @@ from girih.spec import (
     Tokens,
     YarnScaling,
 )
+from hybrids import HYBRIDS
 from mambas import MAMBAS
+from mixtures import mixtures
 from scans import PURE_SCANS, SCANS
 from ssds import SSDS
 
@@ -257,9 +259,9 @@ SPECS = {
     "values-of-keys": decoder(
         replace(GQA, head_norm=BARE, keys=OwnKeys(joined=True, value_norm=BARE)), norm=BARE
     ),
-}
+} | mixtures(decoder)
 
-SPECS |= DELTAS | MAMBAS | SCANS | SSDS
+SPECS |= DELTAS | HYBRIDS | MAMBAS | SCANS | SSDS
 
 
 def crossing(**more):
