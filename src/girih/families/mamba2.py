@@ -1,9 +1,10 @@
 """Mamba-2: a stack of its scans and nothing else."""
 
 from girih.families.config import Config
-from girih.families.hybrids import BEGINNING, dual, dual_names, ignore, limits
+from girih.families.hybrids import BEGINNING, dual, ignore, limits
 from girih.families.names import Names
 from girih.families.parts import mixed, repeated, sizes, stack_of
+from girih.families.scan_names import dual_names
 from girih.spec import Head, Layer, Model, RMSNorm
 
 ARCHITECTURE = "Mamba2ForCausalLM"
