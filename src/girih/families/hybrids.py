@@ -5,14 +5,16 @@ from collections.abc import Callable, Mapping, Sequence
 
 from girih.families.config import Config
 from girih.families.experts import TRAINING
-from girih.families.parts import ACTIVATIONS, Attend, Feed, mixed, repeated
+from girih.families.parts import ACTIVATIONS, Attend, Feed, mixed, repeated, sizes, stack_of
 from girih.spec import (
     MLP,
     Experts,
     Head,
     Layer,
+    Mamba,
     Mamba2,
     Mixer,
+    Model,
     Norm,
     RMSNorm,
     Router,
@@ -89,6 +91,56 @@ def dual(
         norm_groups=groups,
         biased=config.flag(keys["biased"], False),
         **limits,
+    )
+
+
+MAMBA = {
+    "states": "state_size",
+    "width": "conv_kernel",
+    "rank": "time_step_rank",
+    "expand": "expand",
+    "biased": "use_bias",
+    "conv_biased": "use_conv_bias",
+}
+"""What the config of the first Mamba calls its numbers."""
+
+
+def selective(
+    config: Config, dim: int, keys: Mapping[str, str], norm: RMSNorm | None = None
+) -> Mamba:
+    """Mamba whose numbers a config has under these keys; `norm` is that of dt, B and C."""
+    rank = config.get(keys["rank"], "auto")
+    return Mamba(
+        inner=config.integer("intermediate_size", dim * config.integer(keys["expand"], 2)),
+        states=config.integer(keys["states"], 16),
+        rank=-(-dim // 16) if rank == "auto" else config.integer(keys["rank"]),
+        conv=ShortConv(
+            width=config.integer(keys["width"], 4), biased=config.flag(keys["conv_biased"], True)
+        ),
+        norm=norm,
+        biased=config.flag(keys["biased"], False),
+    )
+
+
+def selective_decoder(config: Config, norm: RMSNorm | None = None) -> Model:
+    """A stack of Mamba and nothing else; `norm` is that of dt, B and C."""
+    found, own = sizes(config), RMSNorm(eps=config.number("layer_norm_epsilon", 1e-5))
+    config.only("hidden_act", "silu")
+    mixer = selective(config, found["dim"], MAMBA, norm)
+    ignore(config, *BEGINNING, "time_step_min", "time_step_scale", "time_step_init_scheme")
+    # How it is computed: the stream is float32 here in any case, and norms are a part of products.
+    ignore(config, "residual_in_fp32", "use_mambapy", "use_falcon_mambapy", "fused_add_norm")
+    ignore(config, "use_associative_scan", "pad_vocab_size_multiple")
+    # The names that its authors gave some numbers, which the first files have besides.
+    same = {"d_model": found["dim"], "d_inner": mixer.inner, "n_layer": found["count"]}
+    for key, value in (same | {"rms_norm": True, "ssm_cfg": {}}).items():
+        config.only(key, value)
+    layer = Layer(branches=(mixed(mixer, pre=own),))
+    return stack_of(
+        layers=repeated(layer, found.pop("count")),
+        norm=own,
+        head=Head(tied=config.flag("tie_word_embeddings", True)),
+        **found,
     )
 
 

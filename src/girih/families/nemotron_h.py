@@ -14,7 +14,7 @@ from girih.families.hybrids import (
 from girih.families.names import Names
 from girih.families.parts import attention, feed_forward, mixed, stack_of
 from girih.families.rotary import longest
-from girih.families.scan_names import dual_names, ungated
+from girih.families.scan_names import backbone, dual_names, ungated
 from girih.spec import Head, Layer, Mixer, Model, RMSNorm
 
 ARCHITECTURE = "NemotronHForCausalLM"
@@ -22,9 +22,8 @@ OURS, LAYER = "decoder.layers.{}", "backbone.layers.{}"
 MIXER = f"{LAYER}.mixer"
 IGNORED = (r"mtp\..*",)  # guesses the token after the next one
 NAMES: Names = {
-    "decoder.embed.weight": "backbone.embeddings.weight",
+    **backbone(dual_names(MIXER)),
     **{f"{OURS}.{kind}.pre.weight": f"{LAYER}.norm.weight" for kind in PATTERN.values()},
-    **dual_names(MIXER),
     **{f"{OURS}.attn.{name}.weight": f"{MIXER}.{name}_proj.weight" for name in "qkvo"},
     f"{OURS}.experts.router.weight": f"{MIXER}.gate.weight",
     f"{OURS}.experts.router.correction": f"{MIXER}.gate.e_score_correction_bias",
@@ -32,8 +31,6 @@ NAMES: Names = {
     f"{OURS}.experts.down.weight": f"{MIXER}.experts.{{expert}}.down_proj.weight",
     **ungated(f"{OURS}.mlp", MIXER),
     **ungated(f"{OURS}.experts.shared", f"{MIXER}.shared_experts"),
-    "decoder.norm.weight": "backbone.norm_f.weight",
-    "decoder.head.weight": "lm_head.weight",
 }
 
 

@@ -62,3 +62,18 @@ def halves(ours: str, theirs: str) -> Names:
         (f"{ours}.gate.weight", f"{ours}.up.weight"): f"{theirs}.input_linear.weight",
         f"{ours}.down.weight": f"{theirs}.output_linear.weight",
     }
+
+
+def backbone(scans: Names) -> Names:
+    """The names of a stack of scans and nothing else."""
+    return {
+        "decoder.embed.weight": "backbone.embeddings.weight",
+        f"{SCAN}.pre.weight": "backbone.layers.{}.norm.weight",
+        **scans,
+        "decoder.norm.weight": "backbone.norm_f.weight",
+        "decoder.head.weight": "lm_head.weight",
+    }
+
+
+BACKBONE = backbone(selective_names("backbone.layers.{}.mixer"))
+"""Those of a stack of Mamba."""
