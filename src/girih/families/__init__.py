@@ -13,7 +13,8 @@ from girih.spec.model import Model
 
 SHARED = frozenset(
     {"config", "experts", "gguf", "gguf_mixed", "gguf_names", "gguf_names_mixed", "gguf_rotary"}
-    | {"gguf_writing", "hybrids", "latent", "masks", "names", "parts", "rotary", "skeletons"}
+    | {"gguf_writing", "hybrids", "latent", "masks", "names", "parts", "rotary", "scan_names"}
+    | {"skeletons"}
 )
 
 

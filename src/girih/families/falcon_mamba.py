@@ -1,7 +1,8 @@
 """Falcon-Mamba: Mamba whose steps, B and C go through norms without weights."""
 
 from girih.families.config import Config
-from girih.families.hybrids import BACKBONE, selective_decoder
+from girih.families.hybrids import selective_decoder
+from girih.families.scan_names import BACKBONE
 from girih.spec import Model, RMSNorm
 
 ARCHITECTURE, NAMES = "FalconMambaForCausalLM", BACKBONE
