@@ -6,7 +6,7 @@ from types import ModuleType
 
 from torch import Tensor
 
-from girih.kernels import blocked, chunked, delta_chunks, gpu, native, pytorch, reference
+from girih.kernels import blocked, chunked, delta_chunks, gpu, native, native_delta, pytorch, reference
 from girih.kernels import conv as convolutions
 from girih.kernels import delta as deltas
 from girih.kernels import selective as selections
@@ -25,7 +25,7 @@ BACKENDS: dict[str, tuple[ModuleType, ...]] = {
     "attention": (native, gpu, pytorch, blocked, reference),
     "grouped": (gpu, native, pytorch, blocked, reference),
     "conv": (convolutions,),
-    "delta": (delta_chunks, deltas),
+    "delta": (native_delta, delta_chunks, deltas),
     "selective": (selections,),
     "state_space": (chunked, state_spaces),
 }
