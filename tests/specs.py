@@ -42,6 +42,7 @@ from girih.spec import (
     Tokens,
     YarnScaling,
 )
+from hybrids import HYBRIDS
 from mambas import MAMBAS
 from scans import PURE_SCANS, SCANS
 
@@ -258,7 +259,7 @@ SPECS = {
     ),
 }
 
-SPECS |= DELTAS | MAMBAS | SCANS
+SPECS |= SCANS | MAMBAS | DELTAS | HYBRIDS
 
 
 def crossing(**more):

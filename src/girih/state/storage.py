@@ -251,7 +251,7 @@ class State:
 
     def reach(self, sequence: int, tokens: int) -> int:
         """The last point of a sequence, after so many tokens at the most, it can be rewound to."""
-        points = [tokens]
+        points = [min(tokens, self.lengths[sequence])]
         if self.fixed.memory:
             marked = [self.lengths[sequence], *(mark.length for mark in self.marks[sequence])]
             points = [point for point in marked if point <= tokens]
