@@ -6,7 +6,18 @@ from types import ModuleType
 
 from torch import Tensor
 
-from girih.kernels import blocked, chunked, delta_chunks, gpu, native, native_delta, pytorch, reference
+from girih.kernels import (
+    blocked,
+    chunked,
+    delta_chunks,
+    gpu,
+    native,
+    native_conv,
+    native_delta,
+    native_selective,
+    pytorch,
+    reference,
+)
 from girih.kernels import conv as convolutions
 from girih.kernels import delta as deltas
 from girih.kernels import selective as selections
@@ -24,9 +35,9 @@ BACKENDS: dict[str, tuple[ModuleType, ...]] = {
     "append": (native, pytorch, reference),
     "attention": (native, gpu, pytorch, blocked, reference),
     "grouped": (gpu, native, pytorch, blocked, reference),
-    "conv": (convolutions,),
+    "conv": (native_conv, convolutions),
     "delta": (native_delta, delta_chunks, deltas),
-    "selective": (selections,),
+    "selective": (native_selective, selections),
     "state_space": (chunked, state_spaces),
 }
 """The backends of each operation, the fastest first; what defines it stands last everywhere."""

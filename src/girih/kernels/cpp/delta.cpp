@@ -13,15 +13,6 @@ struct Stream {
     const float* row(int64_t t) const { return from + t * stride; }
 };
 struct Streams { Stream qkv, f, beta, gate; };
-
-// The logarithm of 1 + u, within 2e-8 of it, for u from 0 to 1.
-INLINE Floats log_of_one_and(Floats u) {
-    const Floats s = u / (u + 2.0f), q = s * s;
-    Floats sum = q * (1 / 13.0f) + 1 / 11.0f;
-    sum = ((((sum * q + 1 / 9.0f) * q + 1 / 7.0f) * q + 1 / 5.0f) * q + 1 / 3.0f) * q + 1.0f;
-    return 2.0f * s * sum;
-}
-INLINE Floats softplus(Floats x) { return (x < 0 ? Floats{} : x) + log_of_one_and(exponential(-magnitude(x))); }
 constexpr int64_t PIECE = 32;                      // tokens after which other columns come
 constexpr int VECTORS = 4, WIDTH = VECTORS * LANES;  // of columns
 
