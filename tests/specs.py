@@ -44,6 +44,7 @@ from girih.spec import (
 )
 from hybrids import HYBRIDS
 from mambas import MAMBAS
+from mixtures import mixtures
 from scans import PURE_SCANS, SCANS
 
 DIM, VOCAB, CONTEXT, SOURCE = 24, 61, 96, 10
@@ -257,7 +258,7 @@ SPECS = {
     "values-of-keys": decoder(
         replace(GQA, head_norm=BARE, keys=OwnKeys(joined=True, value_norm=BARE)), norm=BARE
     ),
-}
+} | mixtures(decoder)
 
 SPECS |= SCANS | MAMBAS | DELTAS | HYBRIDS
 

@@ -126,7 +126,7 @@ def _q6_k(blocks: Tensor, out: Tensor) -> None:
 
 
 _EIGHTHS = (0, 1, 2, 3, 4, 6, 8, 12)
-"""The numbers of four bits (sign, two of exponent, one of mantissa), doubled, without their sign."""
+"""The numbers of four bits (one of sign, two of exponent, one of mantissa), doubled, unsigned."""
 
 
 def power(codes: Tensor) -> Tensor:
@@ -141,6 +141,17 @@ def _mxfp4(blocks: Tensor, out: Tensor) -> None:
     table = torch.tensor(values, dtype=torch.float32, device=blocks.device)
     torch.index_select(table, 0, _levels4(blocks[:, 1:]).view(-1).int(), out=out.view(-1))
     out.mul_(power(blocks[:, :1]))
+
+
+def mxfp4_blocks(pairs: Tensor, codes: Tensor) -> Tensor:
+    """Blocks of MXFP4 `[..., row bytes]` from four-bit values in twos and their exponents.
+
+    `pairs [..., blocks, 16]` holds a block's first value in the low half of its first byte, the
+    second in the high half, and so on; in a block here the second sixteen are in the high halves.
+    """
+    halves = torch.stack((pairs & 15, pairs >> 4), -1).view(*pairs.shape[:-1], 2, 16)
+    packed = halves[..., 0, :] | (halves[..., 1, :] << 4)
+    return torch.cat((codes.unsqueeze(-1), packed), -1).flatten(-2)
 
 
 BLOCKS: dict[str, Callable[[Tensor, Tensor], None]] = {

@@ -20,11 +20,13 @@ from girih.kernels import (
 )
 from girih.kernels import conv as convolutions
 from girih.kernels import delta as deltas
+from girih.kernels import experts as mixtures
 from girih.kernels import selective as selections
 from girih.kernels import state_space as state_spaces
 from girih.kernels.calls import AppendCall, AttentionCall, LinearCall, Matrices
 from girih.kernels.conv import ConvCall
 from girih.kernels.delta import DeltaCall
+from girih.kernels.experts import ExpertsCall, RouteCall, Routed, Stacks
 from girih.kernels.grouped import GroupedCall
 from girih.kernels.packed import Packed
 from girih.kernels.selective import SelectiveCall
@@ -38,6 +40,8 @@ BACKENDS: dict[str, tuple[ModuleType, ...]] = {
     "conv": (native_conv, convolutions),
     "delta": (native_delta, delta_chunks, deltas),
     "selective": (native_selective, selections),
+    "route": (mixtures,),
+    "experts": (mixtures,),
     "state_space": (chunked, state_spaces),
 }
 """The backends of each operation, the fastest first; what defines it stands last everywhere."""
@@ -105,6 +109,18 @@ def grouped(call: GroupedCall, *, exact: bool) -> Tensor:
     return out
 
 
+def route(call: RouteCall, *, exact: bool) -> Routed:
+    """The experts of each row and their weights by the chosen backend."""
+    out: Routed = runs("route", call, exact).route(call)
+    return out
+
+
+def experts(call: ExpertsCall, *, exact: bool) -> Tensor:
+    """The weighted sum of chosen experts by the chosen backend; returns [T, M]."""
+    out: Tensor = runs("experts", call, exact).experts(call)
+    return out
+
+
 def conv(call: ConvCall, *, exact: bool) -> tuple[Tensor, Tensor | None]:
     """A short convolution by the chosen backend; [T, C] and the last rows [S, W, C].
 
@@ -141,3 +157,8 @@ def state_space(call: StateSpaceCall, *, exact: bool) -> tuple[Tensor, Tensor]:
 def prepare(matrices: Matrices, *, exact: bool) -> list[Packed]:
     """Bring matrices into the order that the backends want; those that were copied for it."""
     return [] if exact else native.prepare(matrices)
+
+
+def prepare_experts(stacks: Stacks, *, exact: bool) -> list[Packed]:
+    """The same of the matrices of experts."""
+    return []

@@ -1,7 +1,8 @@
 """From numbers to blocks: the block types that files are written in, in plain torch.
 
 Layouts: ggml-common.h of ggml, the format document. Q8_0, Q5_0 and Q4_0 give the bytes that ggml's
-reference gives, and MXFP4 those of the gguf package. Shape letters: n blocks, w values of a block or of a part of one.
+reference gives, MXFP4 those of the gguf package. Shape letters: n blocks, w values of a block or of
+a part of one.
 """
 
 from collections.abc import Callable
@@ -139,7 +140,7 @@ _BETWEEN = (0.5, 1.5, 2.5, 3.5, 5, 7, 10)
 
 
 def _mxfp4(values_nw: Tensor) -> Tensor:
-    """The exponent is that of the largest value, less two: some beyond the largest level are cut."""
+    """The exponent is that of the largest value, less two; beyond the largest level is cut."""
     most = values_nw.abs().amax(-1, keepdim=True)
     codes = (torch.frexp(most).exponent + 124).clamp_(0, 254) * (most > 0)
     sizes = values_nw.abs() / power(codes)
