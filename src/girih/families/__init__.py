@@ -13,7 +13,7 @@ from girih.spec.model import Model
 
 SHARED = frozenset(
     {"config", "experts", "gguf", "gguf_names", "gguf_rotary", "gguf_writing"}
-    | {"latent", "masks", "names", "parts", "rotary", "skeletons"}
+    | {"latent", "masks", "names", "names_linear", "parts", "rotary", "skeletons"}
 )
 
 

@@ -12,6 +12,7 @@ from girih.spec import (
     AllHeads,
     Attention,
     Branch,
+    DeltaNet,
     Experts,
     Head,
     LatentAttention,
@@ -29,7 +30,7 @@ from girih.spec import (
     Tokens,
 )
 
-Attend = Attention | LatentAttention
+Attend = Attention | DeltaNet | LatentAttention
 Feed = MLP | Experts
 ACTIVATIONS = {
     "silu": "silu",
@@ -109,8 +110,8 @@ def fed(mlp: Feed, **norms: Norm) -> Branch:
 
 def pre_normed(mixer: Attend, mlp: Feed, norm: Norm) -> Layer:
     """A layer of attention, then the MLP, each behind a norm of its own."""
-    attn = Branch(name="attn", pre=norm, mixer=mixer)
-    return Layer(branches=(attn, fed(mlp, pre=norm)))
+    name = "delta" if isinstance(mixer, DeltaNet) else "attn"
+    return Layer(branches=(Branch(name=name, pre=norm, mixer=mixer), fed(mlp, pre=norm)))
 
 
 def post_normed(mixer: Attend, mlp: Feed, norm: Norm) -> Layer:

@@ -1,8 +1,8 @@
 """The gated delta rule: what it is asked to compute, and its definition token by token.
 
-T tokens packed over S sequences, H heads of values, G of keys, R of values for each of keys, K and V
-width of a key and of a value, D decays of a token (H, or H K), E decays of a head (1 or K), C
-channels of queries, keys and values.
+T tokens packed over S sequences, H heads of values, G of keys, R of values for each of keys, K and
+V width of a key and of a value, D decays of a token (H, or H K), E decays of a head (1 or K), C
+channels of queries, keys and values, O = H V.
 """
 
 from collections.abc import Callable, Sequence

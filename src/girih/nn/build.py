@@ -20,7 +20,7 @@ from girih.nn import (
     norm,
     reverse,
     stack,
-    *(reverse, stack, state_space),
+    state_space,
 )
 from girih.nn.registry import Place, made
 from girih.nn.weight import Weight
@@ -29,7 +29,7 @@ from girih.spec import Model as Spec
 
 MODULES = (
     *(attention, cross, deltanet, experts, grouped, inputs, latent, mamba, mlp, norm),
-    state_space,
+    *(reverse, stack, state_space),
 )
 """Imported for what they register."""
 
