@@ -1,6 +1,6 @@
 """The reader of a config that records what was taken, so that nothing is dropped silently."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from girih.spec.base import MOST_INT, show
@@ -123,6 +123,14 @@ class Config:
         if not isinstance(value, list) or not all(isinstance(word, str) for word in value):
             raise self.wrong(key, value, "is not a list of words")
         return value
+
+    def numbers(self, key: str, default: Sequence[int]) -> Sequence[int]:
+        """A list of whole numbers."""
+        value = self.get(key, default)
+        given = value is not default
+        if given and (not isinstance(value, list) or any(type(one) is not int for one in value)):
+            raise self.wrong(key, value, "is not a list of whole numbers")
+        return value  # type: ignore[no-any-return]
 
     def part(self, key: str) -> "Config | None":
         """A nested object, read with the same care; None where absent."""

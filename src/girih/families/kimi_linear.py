@@ -4,18 +4,22 @@ from dataclasses import replace
 
 from girih.families.config import Config
 from girih.families.latent import TRAINING, experts, groups, latent_attention
-from girih.families.masks import FULL, LINEAR, kinds_of
+from girih.families.masks import LINEAR, kinds_of
 from girih.families.names_linear import KIMI, KIMI_PUBLISHED
-from girih.families.parts import decoder, feed_forward, sizes
+from girih.families.parts import Attend, Feed, decoder, feed_forward, sizes
+from girih.families.rotary import FULL
 from girih.spec import DeltaNet, Head, Model, OutputGate, RMSNorm, Router, ShortConv
 
-ARCHITECTURE = "KimiLinearForCausalLM"
-NAMES, OTHER_NAMES = KIMI, (KIMI_PUBLISHED,)
+ARCHITECTURE, NAMES, OTHER_NAMES = "KimiLinearForCausalLM", KIMI, (KIMI_PUBLISHED,)
+ONLY = dict(hidden_act="silu", mla_use_nope=True, moe_layer_freq=1, num_nextn_predict_layers=0)
+FEEDS = "mlp_layer_types"
 SPELT = {
     "max_position_embeddings": "model_max_length",
-    **{"n_group": "num_expert_group", "n_routed_experts": "num_experts"},
-    **{"n_shared_experts": "num_shared_experts", "norm_topk_prob": "moe_renormalize"},
-    **{"num_experts_per_tok": "num_experts_per_token", "scoring_func": "moe_router_activation_func"},
+    "n_group": "num_expert_group",
+    "n_routed_experts": "num_experts",
+    "n_shared_experts": "num_shared_experts",
+    "norm_topk_prob": "moe_renormalize",
+    "num_experts_per_tok": "num_experts_per_token",
 }
 """Keys of DeepSeek's configs, and how these spell them."""
 
@@ -26,11 +30,9 @@ def spec(config: Config) -> Model:
     found, norm = sizes(config), RMSNorm(eps=config.number("rms_norm_eps", 1e-5))
     for key in (*TRAINING, "use_grouped_topk"):
         config.get(key, None)
-    config.only("num_key_value_heads", config.integer("num_attention_heads"))
-    for key, value in (("mla_use_nope", True), ("scoring_func", "sigmoid"), ("moe_layer_freq", 1)):
+    for key, value in (*ONLY.items(), ("moe_router_activation_func", "sigmoid")):
         config.only(key, value)
-    config.only("hidden_act", "silu")
-    config.only("num_nextn_predict_layers", 0)
+    config.only("num_key_value_heads", config.integer("num_attention_heads"))
     own = config.part("linear_attn_config") or Config({})
     width = own.integer("head_dim", config.integer("linear_head_dim", 128))
     heads = own.integer("num_heads", config.integer("linear_num_heads", 32))
@@ -39,27 +41,20 @@ def spec(config: Config) -> Model:
         heads=heads, key_heads=heads, key_dim=width, value_dim=width, norm=norm, decay_rank=width,
         conv=ShortConv(width=taps, biased=False), gate=OutputGate(activation="sigmoid", rank=width),
     )  # fmt: skip
-    full = own.get("full_attn_layers", range(5, found["count"] + 1, 4))  # the first one is layer 1
-    own.get("kda_layers", None)
     router = Router(
         top=config.integer("num_experts_per_tok", 8), scores="sigmoid", corrected=True,
         renormalised=config.flag("norm_topk_prob", True), groups=groups(config, "two largest"),
         scale=config.number("routed_scaling_factor", 2.446),
     )  # fmt: skip
-    mixers = {LINEAR: delta, FULL: replace(latent_attention(config, "half"), position=None)}
-    feeds = {"dense": feed_forward(config), "sparse": experts(config, router)}
+    latent = replace(latent_attention(config, "half"), position=None)
+    mixers: dict[str, Attend] = {LINEAR: delta, FULL: latent}
+    feeds: dict[str, Feed] = {"dense": feed_forward(config), "sparse": experts(config, router)}
+    count, full = found["count"], own.numbers("full_attn_layers", range(5, found["count"] + 1, 4))
+    own.numbers("kda_layers", ())  # all others; counted from one, as those are
+    kinds = kinds_of(config, count, mixers, lambda i: FULL if i + 1 in full else LINEAR)
     first = config.integer("first_k_dense_replace", 1)
-    kinds = kinds_of(
-        config, found["count"], mixers, lambda index: FULL if index + 1 in full else LINEAR
-    )
-    own_feeds = kinds_of(
-        config, found["count"], feeds, lambda index: "dense" if index < first else "sparse",
-        "mlp_layer_types",
-    )  # fmt: skip
+    fed = kinds_of(config, count, feeds, lambda i: "dense" if i < first else "sparse", FEEDS)
     return decoder(
-        **found,
-        attention=[mixers[kind] for kind in kinds],
-        mlp=[feeds[kind] for kind in own_feeds],
-        norm=norm,
-        head=Head(tied=config.flag("tie_word_embeddings", False)),
-    )
+        **found, norm=norm, head=Head(tied=config.flag("tie_word_embeddings", False)),
+        attention=[mixers[kind] for kind in kinds], mlp=[feeds[kind] for kind in fed],
+    )  # fmt: skip

@@ -29,9 +29,7 @@ QWEN3_NEXT: Names = {
     f"{DELTA}.pre.weight": "model.layers.{}.input_layernorm.weight",
     several(DELTA, *"qkvg"): Stored(f"{LINEAR_ATTN}.in_proj_qkvz.weight", by_head=True),
     several(DELTA, "beta", "f"): Stored(f"{LINEAR_ATTN}.in_proj_ba.weight", by_head=True),
-    several(DELTA, "q_conv", "k_conv", "v_conv"): Stored(
-        f"{LINEAR_ATTN}.conv1d.weight", ones=(1,)
-    ),
+    several(DELTA, "q_conv", "k_conv", "v_conv"): Stored(f"{LINEAR_ATTN}.conv1d.weight", ones=(1,)),
     f"{DELTA}.a_log": f"{LINEAR_ATTN}.A_log",
     f"{DELTA}.dt_bias": f"{LINEAR_ATTN}.dt_bias",
     f"{DELTA}.norm.weight": f"{LINEAR_ATTN}.norm.weight",

@@ -2,11 +2,11 @@
 
 from girih.families.config import Config
 from girih.families.experts import experts, some_layers
-from girih.families.masks import FULL, LINEAR, kinds_of
+from girih.families.masks import LINEAR, kinds_of
 from girih.families.names import stacked
 from girih.families.names_linear import QWEN3_NEXT
-from girih.families.parts import attention, biases, decoder, sizes
-from girih.families.rotary import rope
+from girih.families.parts import Attend, attention, biases, decoder, sizes
+from girih.families.rotary import FULL, rope
 from girih.spec import DeltaNet, Head, Model, OutputGate, RMSNorm, ShortConv, SpecError
 
 ARCHITECTURE = "Qwen3NextForCausalLM"
@@ -46,7 +46,7 @@ def spec(config: Config) -> Model:
         config, found["dim"], biases=biases(config, of=GATED), head_norm=norm, gated=True,
         position=rope(config, config.integer("head_dim", 256), share=0.25),
     )  # fmt: skip
-    mixers = {FULL: full, LINEAR: delta(config, eps)}
+    mixers: dict[str, Attend] = {FULL: full, LINEAR: delta(config, eps)}
     return decoder(
         **found,
         attention=[mixers[kind] for kind in kinds],

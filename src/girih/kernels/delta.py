@@ -15,7 +15,7 @@ from torch.nn.functional import silu, softplus
 
 from girih.kernels.calls import Norm
 from girih.kernels.packs import Carrier, wide
-from girih.kernels.reference import rms_norm
+from girih.kernels.reference import normed
 
 SMALLEST = 1e-6
 """Added to the squared length of a query or key before it is brought to one."""
@@ -112,8 +112,8 @@ def unit(x_TGK: Tensor) -> Tensor:
 
 def finished(rule: DeltaRule, y_TGRV: Tensor, gate_TO: Tensor) -> Tensor:
     """What the heads have read, normed and then gated: [T, H V]."""
-    normed_TO = rms_norm(y_TGRV, rule.norm.weight_I, rule.norm.eps).flatten(1)
-    return (normed_TO * GATES[rule.gate](gate_TO.to(normed_TO.dtype))).to(gate_TO.dtype)
+    y_TO = normed(y_TGRV, rule.norm).flatten(1)
+    return (y_TO * GATES[rule.gate](gate_TO.to(y_TO.dtype))).to(gate_TO.dtype)
 
 
 def delta(call: DeltaCall) -> tuple[Tensor, Tensor]:
