@@ -20,6 +20,8 @@ from girih.spec import (
     Tokens,
     YarnScaling,
 )
+from hybrid_rows import HYBRIDS
+from mamba_rows import MAMBA_ROWS
 from mixture_rows import MIXTURES
 from mutants import (
     COMMON,
@@ -35,6 +37,7 @@ from mutants import (
     zeroed,
 )
 from ropes import ROPES
+from routed import ROUTED
 
 ROWS = DELTA_FAMILIES | GEMMAS | {
     "llama": Row(
@@ -217,4 +220,4 @@ ROWS = DELTA_FAMILIES | GEMMAS | {
         gguf="gpt2",
         redraw=shy(lambda model: model.transformer.h, "c_fc", "c_proj"),
     ),
-} | ROPES | MIXTURES  # fmt: skip
+} | ROPES | MIXTURES | ROUTED | MAMBA_ROWS | HYBRIDS  # fmt: skip

@@ -46,6 +46,7 @@ from hybrids import HYBRIDS
 from mambas import MAMBAS
 from mixtures import mixtures
 from scans import PURE_SCANS, SCANS
+from ssds import SSDS
 
 DIM, VOCAB, CONTEXT, SOURCE = 24, 61, 96, 10
 NORM = RMSNorm(eps=1e-5)
@@ -260,7 +261,7 @@ SPECS = {
     ),
 } | mixtures(decoder)
 
-SPECS |= SCANS | MAMBAS | DELTAS | HYBRIDS
+SPECS |= DELTAS | HYBRIDS | MAMBAS | SCANS | SSDS
 
 
 def crossing(**more):

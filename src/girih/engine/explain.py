@@ -13,6 +13,7 @@ from girih.kernels.dispatch import choose, label
 from girih.kernels.grouped import GroupedCall
 from girih.kernels.packed import Packed
 from girih.kernels.selective import SelectiveCall
+from girih.kernels.ssd import SsdCall
 from girih.kernels.state_space import StateSpaceCall
 from girih.nn.attention import Attention
 from girih.nn.cross import CrossAttention
@@ -34,6 +35,7 @@ Call = (
     | ConvCall
     | DeltaCall
     | SelectiveCall
+    | SsdCall
     | StateSpaceCall
 )
 OPS = {
@@ -44,6 +46,7 @@ OPS = {
     ConvCall: "conv",
     DeltaCall: "delta",
     SelectiveCall: "selective",
+    SsdCall: "ssd",
     StateSpaceCall: "state_space",
 }
 

@@ -3,13 +3,14 @@
 from dataclasses import replace
 
 from girih.families.config import Config
+from girih.families.gguf_names_mixed import GPT_OSS
 from girih.families.masks import masks, window
 from girih.families.names import ATTN, LLAMA, Names, Stored, both, renamed
 from girih.families.parts import attention, biases, decoder, sizes
 from girih.families.rotary import rope
 from girih.spec import ClampedGate, Experts, Head, Model, RMSNorm, Router
 
-ARCHITECTURE = "GptOssForCausalLM"
+ARCHITECTURE, GGUF_NAMES = "GptOssForCausalLM", GPT_OSS
 OURS, THEIRS = "decoder.layers.{}.experts", "model.layers.{}.mlp"
 GATE_UP = tuple(f"{OURS}.{name}" for name in ("gate", "up"))
 USED = "num_experts_per_tok"

@@ -3,9 +3,9 @@
 from dataclasses import replace
 
 from girih.families.config import Config
+from girih.families.delta_names import KIMI, KIMI_PUBLISHED
 from girih.families.latent import TRAINING, experts, groups, latent_attention
 from girih.families.masks import LINEAR, kinds_of
-from girih.families.names_linear import KIMI, KIMI_PUBLISHED
 from girih.families.parts import Attend, Feed, decoder, feed_forward, sizes
 from girih.families.rotary import FULL
 from girih.spec import DeltaNet, Head, Model, OutputGate, RMSNorm, Router, ShortConv

@@ -1,10 +1,10 @@
 """Qwen3-Next: three layers of delta rules to one of gated attention, and experts."""
 
 from girih.families.config import Config
+from girih.families.delta_names import QWEN3_NEXT
 from girih.families.experts import experts, some_layers
 from girih.families.masks import LINEAR, kinds_of
 from girih.families.names import stacked
-from girih.families.names_linear import QWEN3_NEXT
 from girih.families.parts import Attend, attention, biases, decoder, sizes
 from girih.families.rotary import FULL, rope
 from girih.spec import DeltaNet, Head, Model, OutputGate, RMSNorm, ShortConv, SpecError

@@ -102,6 +102,8 @@ SIGNATURES = {
     "girih_flash": (PLACE, NUMBER),
     "girih_conv": (PLACE, PLACE, PLACE, WHOLE, PLACE, NUMBER),
     "girih_selective": (*[PLACE] * 4, NUMBER),
+    "girih_ssd_step": (*[PLACE] * 3, WHOLE, PLACE, NUMBER),
+    "girih_ssd_chunks": (*[PLACE] * 4, WHOLE, PLACE, NUMBER),
     "girih_delta": (*[PLACE] * 4, NUMBER),
 }
 """The functions of the library and what they take."""

@@ -15,13 +15,16 @@ from girih.kernels import (
     native_conv,
     native_delta,
     native_selective,
+    native_ssd,
     pytorch,
     reference,
+    ssd_chunks,
 )
 from girih.kernels import conv as convolutions
 from girih.kernels import delta as deltas
 from girih.kernels import experts as mixtures
 from girih.kernels import selective as selections
+from girih.kernels import ssd as duals
 from girih.kernels import state_space as state_spaces
 from girih.kernels.calls import AppendCall, AttentionCall, LinearCall, Matrices
 from girih.kernels.conv import ConvCall
@@ -30,6 +33,7 @@ from girih.kernels.experts import ExpertsCall, RouteCall, Routed, Stacks
 from girih.kernels.grouped import GroupedCall
 from girih.kernels.packed import Packed
 from girih.kernels.selective import SelectiveCall
+from girih.kernels.ssd import SsdCall
 from girih.kernels.state_space import StateSpaceCall
 
 BACKENDS: dict[str, tuple[ModuleType, ...]] = {
@@ -37,9 +41,10 @@ BACKENDS: dict[str, tuple[ModuleType, ...]] = {
     "append": (native, pytorch, reference),
     "attention": (native, gpu, pytorch, blocked, reference),
     "grouped": (gpu, native, pytorch, blocked, reference),
-    "conv": (native_conv, convolutions),
-    "delta": (native_delta, delta_chunks, deltas),
-    "selective": (native_selective, selections),
+    "conv": (native_conv, gpu, convolutions),
+    "delta": (native_delta, gpu, delta_chunks, deltas),
+    "selective": (native_selective, gpu, selections),
+    "ssd": (native_ssd, gpu, ssd_chunks, duals),
     "route": (mixtures,),
     "experts": (mixtures,),
     "state_space": (chunked, state_spaces),
@@ -151,6 +156,15 @@ def delta(call: DeltaCall, *, exact: bool) -> tuple[Tensor, Tensor | None]:
 def state_space(call: StateSpaceCall, *, exact: bool) -> tuple[Tensor, Tensor]:
     """A linear state space by the chosen backend; [T, C] and the last states [S, C, P, 2]."""
     out: tuple[Tensor, Tensor] = runs("state_space", call, exact).state_space(call)
+    return out
+
+
+def ssd(call: SsdCall, *, exact: bool) -> tuple[Tensor, Tensor | None]:
+    """The scan of Mamba-2 by the chosen backend; [T, I] and the states at last [S, H, N, P].
+
+    None instead of the states where they have been written already.
+    """
+    out: tuple[Tensor, Tensor | None] = runs("ssd", call, exact).ssd(call)
     return out
 
 

@@ -16,6 +16,7 @@ from girih.nn import (
     inputs,
     latent,
     mamba,
+    mamba2,
     mlp,
     norm,
     reverse,
@@ -28,7 +29,7 @@ from girih.plan import Plan, plan_of
 from girih.spec import Model as Spec
 
 MODULES = (
-    *(attention, cross, deltanet, experts, grouped, inputs, latent, mamba, mlp, norm),
+    *(attention, cross, deltanet, experts, grouped, inputs, latent, mamba, mamba2, mlp, norm),
     *(reverse, stack, state_space),
 )
 """Imported for what they register."""

@@ -11,7 +11,7 @@ from girih.families.names import (
     mixture,
 )
 
-DELTA, LINEAR_ATTN = "decoder.layers.{}.delta", "model.layers.{}.linear_attn"
+SCAN, LINEAR_ATTN = "decoder.layers.{}.scan", "model.layers.{}.linear_attn"
 EXPERTS, SPARSE = "decoder.layers.{}.experts", "model.layers.{}.block_sparse_moe"
 
 
@@ -26,14 +26,14 @@ QWEN3_NEXT: Names = {
         several(ATTN, "q", "gate", kind=kind): Stored(f"{LATENT_ATTN}.q_proj.{kind}", by_head=True)
         for kind in ("weight", "bias")
     },
-    f"{DELTA}.pre.weight": "model.layers.{}.input_layernorm.weight",
-    several(DELTA, *"qkvg"): Stored(f"{LINEAR_ATTN}.in_proj_qkvz.weight", by_head=True),
-    several(DELTA, "beta", "f"): Stored(f"{LINEAR_ATTN}.in_proj_ba.weight", by_head=True),
-    several(DELTA, "q_conv", "k_conv", "v_conv"): Stored(f"{LINEAR_ATTN}.conv1d.weight", ones=(1,)),
-    f"{DELTA}.a_log": f"{LINEAR_ATTN}.A_log",
-    f"{DELTA}.dt_bias": f"{LINEAR_ATTN}.dt_bias",
-    f"{DELTA}.norm.weight": f"{LINEAR_ATTN}.norm.weight",
-    f"{DELTA}.o.weight": f"{LINEAR_ATTN}.out_proj.weight",
+    f"{SCAN}.pre.weight": "model.layers.{}.input_layernorm.weight",
+    several(SCAN, *"qkvg"): Stored(f"{LINEAR_ATTN}.in_proj_qkvz.weight", by_head=True),
+    several(SCAN, "beta", "f"): Stored(f"{LINEAR_ATTN}.in_proj_ba.weight", by_head=True),
+    several(SCAN, "q_conv", "k_conv", "v_conv"): Stored(f"{LINEAR_ATTN}.conv1d.weight", ones=(1,)),
+    f"{SCAN}.a_log": f"{LINEAR_ATTN}.A_log",
+    f"{SCAN}.dt_bias": f"{LINEAR_ATTN}.dt_bias",
+    f"{SCAN}.norm.weight": f"{LINEAR_ATTN}.norm.weight",
+    f"{SCAN}.o.weight": f"{LINEAR_ATTN}.out_proj.weight",
 }
 
 KIMI_PUBLISHED: Names = {
@@ -44,21 +44,21 @@ KIMI_PUBLISHED: Names = {
         for ours, theirs in PROJECTIONS.items()
     },
     f"{EXPERTS}.router.correction": f"{SPARSE}.gate.e_score_correction_bias",
-    f"{DELTA}.pre.weight": "model.layers.{}.input_layernorm.weight",
-    **{f"{DELTA}.{name}.weight": f"{LATENT_ATTN}.{name}_proj.weight" for name in "qkvo"},
-    f"{DELTA}.beta.weight": f"{LATENT_ATTN}.b_proj.weight",
+    f"{SCAN}.pre.weight": "model.layers.{}.input_layernorm.weight",
+    **{f"{SCAN}.{name}.weight": f"{LATENT_ATTN}.{name}_proj.weight" for name in "qkvo"},
+    f"{SCAN}.beta.weight": f"{LATENT_ATTN}.b_proj.weight",
     **{
-        f"{DELTA}.{name}_{ours}.weight": f"{LATENT_ATTN}.{name}_{theirs}_proj.weight"
+        f"{SCAN}.{name}_{ours}.weight": f"{LATENT_ATTN}.{name}_{theirs}_proj.weight"
         for name in "fg"
         for ours, theirs in (("down", "a"), ("up", "b"))
     },
     **{
-        f"{DELTA}.{name}_conv.weight": Stored(f"{LATENT_ATTN}.{name}_conv1d.weight", ones=(1,))
+        f"{SCAN}.{name}_conv.weight": Stored(f"{LATENT_ATTN}.{name}_conv1d.weight", ones=(1,))
         for name in "qkv"
     },
-    f"{DELTA}.a_log": Stored(f"{LATENT_ATTN}.A_log", ones=(0, 1, 3)),
-    f"{DELTA}.dt_bias": f"{LATENT_ATTN}.dt_bias",
-    f"{DELTA}.norm.weight": f"{LATENT_ATTN}.o_norm.weight",
+    f"{SCAN}.a_log": Stored(f"{LATENT_ATTN}.A_log", ones=(0, 1, 3)),
+    f"{SCAN}.dt_bias": f"{LATENT_ATTN}.dt_bias",
+    f"{SCAN}.norm.weight": f"{LATENT_ATTN}.o_norm.weight",
 }
 KIMI: Names = {
     **KIMI_PUBLISHED,
