@@ -1,4 +1,4 @@
-"""Tiny specs of gated delta rules, rows of the list in specs.py."""
+"""Gated delta rules: tiny specs, rows of the list in specs.py."""
 
 from girih.spec import DeltaNet, OutputGate, RMSNorm, ShortConv
 from scans import scanning

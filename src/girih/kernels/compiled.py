@@ -106,6 +106,7 @@ SIGNATURES = {
     "girih_selective": (*[PLACE] * 4, NUMBER),
     "girih_ssd_step": (*[PLACE] * 3, WHOLE, PLACE, NUMBER),
     "girih_ssd_chunks": (*[PLACE] * 4, WHOLE, PLACE, NUMBER),
+    "girih_delta": (*[PLACE] * 4, NUMBER),
 }
 """The functions of the library and what they take."""
 

@@ -5,9 +5,10 @@ from torch import Tensor, nn
 
 from girih.kernels import dispatch
 from girih.kernels.calls import Rows
+from girih.kernels.conv import ConvCall, Taps
 from girih.kernels.delta import DeltaCall, DeltaRule
 from girih.nn import initial
-from girih.nn.conv import ShortConv
+from girih.nn.conv import ShortConv, convolved
 from girih.nn.registry import Place, builds, made
 from girih.nn.weight import Products, weights
 from girih.spec import DeltaNet as DeltaNode
@@ -33,11 +34,14 @@ class DeltaNet(nn.Module):
             self.product(f"{name}_up") if f"{name}_up" in self.matrices else None for name in "fg"
         )
         self.out = self.product("o")
-        self.conv = ShortConv(node.conv, node.channels, place)
+        self.q_conv, self.k_conv, self.v_conv = (
+            ShortConv(node.conv, channels, place) for channels in node.parts.values()
+        )
         self.a_log = nn.Parameter(torch.empty(shapes["a_log"].shape))
         self.dt_bias = nn.Parameter(torch.empty(shapes["dt_bias"].shape))
         self.norm = made(node.norm, place.wide(node.value_dim))
         self.made: DeltaRule | None = None
+        self.joined: tuple[list[Taps], Taps] | None = None
 
     def begin(self, generator: torch.Generator) -> None:
         """Decays of many lengths."""
@@ -73,6 +77,23 @@ class DeltaNet(nn.Module):
             self.made = have
         return have
 
+    @property
+    def taps(self) -> Taps:
+        """Those of all channels side by side; made anew where they are learned."""
+        parts = [conv.taps for conv in (self.q_conv, self.k_conv, self.v_conv)]
+        learns = torch.is_grad_enabled() and any(part.weight_CK.requires_grad for part in parts)
+        if learns or self.joined is None or self.joined[0] != parts:
+            biases = [part.bias_C for part in parts if part.bias_C is not None]
+            made = Taps(
+                weight_CK=torch.cat([part.weight_CK for part in parts]),
+                bias_C=torch.cat(biases) if biases else None,
+                activation=parts[0].activation,
+            )
+            if learns:
+                return made
+            self.joined = parts, made
+        return self.joined[1]
+
     def forward(self, rows: Rows, step: Step) -> Tensor:
         """[T, M] -> [T, M], added onto what the rows say."""
         made_TO = self.into(rows.alone())
@@ -84,7 +105,7 @@ class DeltaNet(nn.Module):
             gate_TO = self.g_more(Rows(gate_TO, None, rows.dtype, rows.rounds))
         call = DeltaCall(
             rule=self.rule,
-            qkv_TC=self.conv(qkv_TC, step),
+            qkv_TC=convolved(qkv_TC, self.taps, self.path, step, exact=self.exact),
             f_TD=f_TD,
             beta_TH=beta_TH,
             gate_TO=gate_TO,
@@ -100,14 +121,21 @@ class DeltaNet(nn.Module):
 
     def asked(self) -> dict[str, object]:
         """Its calls for one token, without data, by part."""
-        node = self.node
+        node, taps = self.node, self.taps
+        x_TC = torch.zeros(1, node.channels)
+        conv = ConvCall(
+            x_TC=x_TC,
+            taps=taps,
+            counts=(1,),
+            prior=lambda: torch.zeros(1, node.conv.width - 1, node.channels),
+        )
         scan = DeltaCall(
             rule=self.rule,
-            qkv_TC=torch.zeros(1, node.channels),
+            qkv_TC=x_TC,
             f_TD=torch.zeros(1, node.decays),
             beta_TH=torch.zeros(1, node.heads),
             gate_TO=torch.zeros(1, node.values),
             counts=(1,),
             prior=lambda: torch.zeros(1, *self.rule.state),
         )
-        return {"conv": self.conv.asked(), "scan": scan}
+        return {"conv": conv, "scan": scan}
