@@ -19,6 +19,8 @@ from girih.spec import (
     Tokens,
     YarnScaling,
 )
+from mamba_rows import MAMBA_ROWS
+from mixture_rows import MIXTURES
 from mutants import (
     COMMON,
     ROPE,
@@ -33,6 +35,7 @@ from mutants import (
     zeroed,
 )
 from ropes import ROPES
+from routed import ROUTED
 
 ROWS = GEMMAS | {
     "llama": Row(
@@ -215,4 +218,4 @@ ROWS = GEMMAS | {
         gguf="gpt2",
         redraw=shy(lambda model: model.transformer.h, "c_fc", "c_proj"),
     ),
-} | ROPES  # fmt: skip
+} | ROPES | MIXTURES | ROUTED | MAMBA_ROWS  # fmt: skip

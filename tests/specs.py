@@ -43,7 +43,9 @@ from girih.spec import (
 )
 from hybrids import HYBRIDS
 from mambas import MAMBAS
+from mixtures import mixtures
 from scans import PURE_SCANS, SCANS
+from ssds import SSDS
 
 DIM, VOCAB, CONTEXT, SOURCE = 24, 61, 96, 10
 NORM = RMSNorm(eps=1e-5)
@@ -256,9 +258,9 @@ SPECS = {
     "values-of-keys": decoder(
         replace(GQA, head_norm=BARE, keys=OwnKeys(joined=True, value_norm=BARE)), norm=BARE
     ),
-}
+} | mixtures(decoder)
 
-SPECS |= SCANS | MAMBAS | HYBRIDS
+SPECS |= SCANS | MAMBAS | SSDS | HYBRIDS
 
 
 def crossing(**more):

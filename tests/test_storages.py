@@ -126,7 +126,9 @@ def test_every_way_of_feeding_is_the_whole(name, storage):
         moved = distance(whole, pure)
         grows = any(not slot.fixed for slots in spec.state().values() for slot in slots)
         if "int" in storage and grows:
-            assert SAME < moved < (0.1 if "int8" in storage else 1), "what is read was rounded"
+            # Roundings may choose other experts, which moves more.
+            close = "int8" in storage and not name.startswith("experts")
+            assert SAME < moved < (0.1 if close else 1), "what is read was rounded"
         else:
             assert moved <= SAME
         for way, feeding in WAYS.items():

@@ -2,9 +2,10 @@
 
 import struct
 from collections.abc import Collection
+from dataclasses import replace
 from typing import Any
 
-from girih.checkpoints.bind import Bound, bind, expand
+from girih.checkpoints.bind import Bound, bind, expand, stored_shape
 from girih.checkpoints.errors import FormatError
 from girih.checkpoints.gguf import GGUF
 from girih.checkpoints.stored import stored_bytes
@@ -48,14 +49,18 @@ def bind_gguf(
     names, older = module.GGUF_NAMES, getattr(module, "GGUF_OLDER", None)
     if older and all(how.name in header.tensors for _, how in expand(older, tensors)):
         names = older
-    return bind(
-        names,
-        tensors,
-        header.tensors,
-        where=str(header.path),
-        heads=heads_of(spec),
-        ignore=ignore,
-    )
+    heads, stored = heads_of(spec), dict(header.tensors)
+    for ours, how in expand(names, tensors):
+        shape = stored_shape([tensors[name].shape for name in ours], how, heads.get(ours[0], 0))
+        found = stored.get(how.name)
+        if found is not None and bare(found.shape) == bare(shape):
+            stored[how.name] = replace(found, shape=shape)
+    return bind(names, tensors, stored, where=str(header.path), heads=heads, ignore=ignore)
+
+
+def bare(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """A shape without first axes of length one, which ggml does not tell from none."""
+    return bare(shape[1:]) if shape[:1] == (1,) else shape
 
 
 def heads_of(spec: Model) -> dict[str, int]:

@@ -19,10 +19,16 @@ examples:
   girih show sample
   girih show sample --context 8192 --batch 4
   girih show model.gguf --json
+  girih show hybrid.json
   girih show owner/name --weights Q4_K --state float16
 """
 
-KINDS = {"gguf": "GGUF file", "huggingface": "Hugging Face folder", "girih": "girih folder"}
+KINDS = {
+    "gguf": "GGUF file",
+    "huggingface": "Hugging Face folder",
+    "girih": "girih folder",
+    "spec": "spec",
+}
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:

@@ -140,6 +140,7 @@ class Model:
     ) -> dict[str, Tensor]:
         """Hidden states [T, M] ("hidden") and attention maps [heads, T, T] ("attention") by path.
 
+        Of mixtures of experts ("router") their scores [T, E], and the chosen with weights [T, k].
         At most `limit` bytes are kept; raises ValueError before more would be computed.
         """
         chosen = Capture(what, limit)

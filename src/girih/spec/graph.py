@@ -5,6 +5,7 @@ from typing import Any
 
 from girih.spec.base import Node, Tensor
 from girih.spec.cross import CrossAttention
+from girih.spec.experts import ClampedGate, Experts
 from girih.spec.grouped import GroupedAttention
 from girih.spec.inputs import LayerInput
 from girih.spec.keys import OwnKeys, SharedKeys
@@ -71,6 +72,8 @@ def branch_graphs(branch: Branch, dim: int) -> list[dict[str, Any]]:
         for place, part in enumerate(parts):
             part["name"] = f"{branch.name}.{part['name']}"
             part["pre"] = part["pre"] or (words(branch.pre) if branch.pre else None)
+            if branch.scale is not None:
+                part["scale"] = (part["scale"] or 1.0) * branch.scale
             part["parallel"] = True
             part["parameters"] += 0 if place else shared
         return parts
@@ -84,6 +87,7 @@ def branch_graph(branch: Branch, dim: int) -> dict[str, Any]:
         "mixer": words(branch.mixer),
         "pre": words(branch.pre) if branch.pre else None,
         "post": words(branch.post) if branch.post else None,
+        "scale": branch.scale,
         "parallel": False,
         "parameters": sum_of(branch.tensors(dim)),
         "state": [{"name": slot.name, "shape": list(slot.shape)} for slot in branch.state()],
@@ -129,6 +133,8 @@ def words(value: Node) -> str:
         return f"{form}: {value.activation}, hidden {value.hidden:,}" + (
             ", biased" if value.biased else ""
         )
+    if isinstance(value, Experts):
+        return experts_words(value)
     if isinstance(value, Rope):
         return rope_words(value)
     if isinstance(value, RelativeBias):
@@ -143,6 +149,21 @@ def words(value: Node) -> str:
     if isinstance(value, Reversed):
         return f"from the end: {words(value.mixer)}"
     return value.what
+
+
+def experts_words(value: Experts) -> str:
+    """A mixture of experts in a few words: how many, how chosen, what they are."""
+    router, act = value.router, value.activation
+    parts = [f"{router.top} of {value.count} by {router.scores}"]
+    if router.groups is not None:
+        parts.append(f"in {router.groups.kept} of {router.groups.count} groups")
+    parts += ["corrected"] if router.corrected else []
+    kind = act.what if isinstance(act, ClampedGate) else act + (" gated" if value.gated else "")
+    parts += [kind, f"hidden {value.hidden:,}"] + (["biased"] if value.biased else [])
+    if value.shared is not None:
+        parts.append(f"{value.shared.what} {value.shared.mlp.hidden:,}")
+        parts[-1] += " times a gate" if value.shared.gated else ""
+    return "experts: " + ", ".join(parts)
 
 
 def state_space_words(value: StateSpace) -> str:

@@ -95,6 +95,8 @@ class Step:
     """Keys and values as a layer found them, that later layers read too: by its path, filled as
     the step goes on; [heads, entries, width] of each sequence, the new ones too."""
     capture: Capture | None = None
+    losses: list[Tensor] | None = None
+    """Where a layer adds what it wants to be small, times its weight, while the model learns."""
     source: Source | None = None
     """What is given with this step; later ones attend to what was kept of it."""
 
