@@ -19,6 +19,7 @@ _WHERE = {
     "PromptLookup": "girih.engine.lookup",
     "SpecError": "girih.spec",
     "build": "girih.nn.build",
+    "compose": "girih.spec.compose",
     "convert": "girih.checkpoints.convert",
     "cost": "girih.spec",
     "load": "girih.engine.load",
@@ -29,9 +30,9 @@ _NODES = (
     "MLP Alibi AllHeads Attention Branch Causal Chunked ClampedGate CrossAttention DeltaNet "
     "DynamicScaling Experts FrequencyFactors Full GroupedAttention Head LatentAttention Layer "
     "LayerInput LayerInputs LayerNorm Learned LinearScaling Llama3Scaling LongScaling Mamba "
-    "Mamba2 OutputGate OwnKeys Parallel ProportionalScaling RMSNorm RelativeBias Rope Router "
-    "RouterGroups Sections SharedBias SharedExpert SharedKeys ShortConv Sinusoid Sliding Stack "
-    "Tokens YarnScaling"
+    "Mamba2 OutputGate OwnKeys Parallel ProportionalScaling RMSNorm RelativeBias Reversed Rope "
+    "Router RouterGroups Sections SharedBias SharedExpert SharedKeys ShortConv Sinusoid Sliding "
+    "Stack StateSpace Tokens YarnScaling"
 )
 _WHERE |= dict.fromkeys(_NODES.split(), "girih.spec")
 
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     from girih.plan import Plan as Plan
     from girih.spec import SpecError as SpecError
     from girih.spec import cost as cost
+    from girih.spec.compose import compose as compose
 
 __all__ = [
     "Draft",
@@ -56,6 +58,7 @@ __all__ = [
     "PromptLookup",
     "SpecError",
     "build",
+    "compose",
     "convert",
     "cost",
     "load",

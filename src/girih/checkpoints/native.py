@@ -26,11 +26,7 @@ def read_native(
     folder: Path, ignore: Collection[str], weights: bool
 ) -> tuple[Model, list[Bound], Origin | None]:
     """Spec, bindings and origin, if any; without weights (if allowed) no bindings."""
-    path = folder / "spec.json"
-    try:
-        spec = from_json(read_json(path))
-    except SpecError as error:
-        raise SpecError(f"{path}: {error}") from None
+    spec = read_spec(folder / "spec.json")
     origin = folder / ORIGIN
     kept = origin_of(read_json(origin), str(origin)) if origin.is_file() else None
     if not weights and not any(folder.glob("*.safetensors")):
@@ -40,6 +36,14 @@ def read_native(
     stored = native_tensors(folder)
     bounds = bind(names, tensors, stored, where=str(folder), heads={}, ignore=ignore)
     return spec, bounds, kept
+
+
+def read_spec(path: Path) -> Model:
+    """The spec in a file; raises SpecError or FormatError in one line."""
+    try:
+        return from_json(read_json(path))
+    except SpecError as error:
+        raise SpecError(f"{path}: {error}") from None
 
 
 def native_tensors(folder: Path) -> dict[str, StoredTensor]:

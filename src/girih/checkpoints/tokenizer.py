@@ -20,6 +20,7 @@ from girih.checkpoints.errors import FormatError
 from girih.checkpoints.tokenizer_parts import Described, byte_characters
 
 _BYTES = byte_characters()
+_END = "<|end|>"
 _SPACE = "\u2581"  # how SentencePiece writes a space
 
 
@@ -56,6 +57,29 @@ class Tokenizer:
     def from_gguf(cls, metadata: Mapping[str, object]) -> Tokenizer:
         """The tokenizer in the `tokenizer.*` keys of a GGUF header; ids equal llama.cpp's."""
         return cls(tokenizer_gguf.describe(metadata), "tokenizer.ggml")
+
+    @classmethod
+    def learned(cls, texts: Iterable[str], size: int) -> Tokenizer:
+        """A byte-level BPE of at most `size` tokens learned from texts; of 257, bytes and an end.
+
+        Source: Sennrich et al., arXiv 1508.07909, over bytes.
+        """
+        inner = tokenizers.Tokenizer(tokenizers.models.BPE())
+        inner.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
+        inner.decoder = tokenizers.decoders.ByteLevel()
+        trainer = tokenizers.trainers.BpeTrainer(
+            vocab_size=size, special_tokens=[_END], initial_alphabet=[*_BYTES], show_progress=False
+        )
+        inner.train_from_iterator(texts, trainer)
+        described = Described(
+            document=inner.to_str(),
+            bos=None,
+            eos=_END,
+            stop_ids=frozenset(),
+            tokens={"eos_token": _END},
+            chat_template=None,
+        )
+        return cls(described, "the learned tokenizer")
 
     @property
     def described(self) -> Described:

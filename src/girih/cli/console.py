@@ -94,12 +94,13 @@ class Progress:
         self.task = self.bar.add_task(self.what, total=None)
         self.bar.start()
 
-    def __call__(self, done: int, total: int) -> None:
-        """Show how far it is."""
+    def __call__(self, done: int, total: int, what: str | None = None) -> None:
+        """Show how far it is, and what it is doing now."""
         if self.bar is not None:
             if not self.counted:
                 self.start(counted=True)
-            self.bar.update(self.task, completed=done, total=total)
+            said = self.what if what is None else what
+            self.bar.update(self.task, completed=done, total=total, description=said)
 
     def stop(self) -> None:
         """Take the bar off the screen."""

@@ -19,6 +19,8 @@ COMMANDS = {
     "run": "answer one prompt",
     "chat": "talk with a model",
     "convert": "write a model as another kind of folder or as a GGUF file",
+    "new": "write the spec of a model from a few words",
+    "train": "give a spec weights, or a model better ones, from texts",
     "explain": "which backend runs each layer, and why others do not",
     "eval": "how well a model predicts a text: perplexity",
     "bench": "how fast a model runs here, and how near to the machine's limits",

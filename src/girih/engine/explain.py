@@ -7,9 +7,14 @@ import torch
 from torch import Tensor, nn
 
 from girih.kernels.calls import AppendCall, AttentionCall, LinearCall, Rows
+from girih.kernels.conv import ConvCall
+from girih.kernels.delta import DeltaCall
 from girih.kernels.dispatch import choose, label
 from girih.kernels.grouped import GroupedCall
 from girih.kernels.packed import Packed
+from girih.kernels.selective import SelectiveCall
+from girih.kernels.ssd import SsdCall
+from girih.kernels.state_space import StateSpaceCall
 from girih.nn.attention import Attention
 from girih.nn.cross import CrossAttention
 from girih.nn.grouped import GroupedAttention
@@ -22,12 +27,27 @@ from girih.spec.graph import spans
 from girih.state.step import step_of
 from girih.state.storage import State
 
-Call = LinearCall | AppendCall | AttentionCall | GroupedCall
+Call = (
+    LinearCall
+    | AppendCall
+    | AttentionCall
+    | GroupedCall
+    | ConvCall
+    | DeltaCall
+    | SelectiveCall
+    | SsdCall
+    | StateSpaceCall
+)
 OPS = {
     LinearCall: "linear",
     AppendCall: "append",
     AttentionCall: "attention",
     GroupedCall: "grouped",
+    ConvCall: "conv",
+    DeltaCall: "delta",
+    SelectiveCall: "selective",
+    SsdCall: "ssd",
+    StateSpaceCall: "state_space",
 }
 
 
@@ -98,7 +118,9 @@ def calls(mixer: nn.Module, dtype: torch.dtype, rounds: bool, plan: Plan) -> lis
         )
         attends = [mixer.call(q_THD, [k_KSD], [v_KSD], step_of([[0]], device=device))]
     inner = mixer.mixer if isinstance(mixer, GroupedAttention) else mixer
-    return [*linears(inner, dtype, rounds), *(("", call) for call in attends)]
+    scans: dict[str, Call] = mixer.asked() if hasattr(mixer, "asked") else {}
+    others = [*(("", call) for call in attends), *scans.items()]
+    return [*linears(inner, dtype, rounds), *others]
 
 
 def linears(module: nn.Module, dtype: torch.dtype, rounds: bool) -> list[tuple[str, Call]]:

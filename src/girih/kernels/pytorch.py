@@ -15,6 +15,8 @@ from girih.kernels.reference import beside, finished, joined, prepared, seen, tu
 from girih.kernels.tape import bind
 
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
+SHORT = 512
+"""Tokens up to which a mask of all pairs costs less than to cut a window into blocks."""
 
 
 @cache
@@ -118,6 +120,8 @@ def attention(call: AttentionCall) -> Tensor:
     room, spans = call.room, call.spans
     if one_each and room is not None and spans is not None and call.band.all_of(room.size):
         return together(call, room, spans)
+    if alike(call):
+        return side_by_side(call)
     bind()
     parts: list[Tensor] = []
     for q_THD, k_KND, v_KND, end in call.sequences():
@@ -127,6 +131,38 @@ def attention(call: AttentionCall) -> Tensor:
             first, first_key = end - q_THD.shape[0], end - k_KND.shape[1]
             parts.append(one(q_THD, k_KND, v_KND, first, first_key, call))
     return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+
+def alike(call: AttentionCall) -> bool:
+    """Whether a call is of several whole sequences of one length, as they are learned from."""
+    first = call.counts[0]
+    if len(call.counts) == 1 or (call.band.forgets and first > SHORT):
+        return False
+    keys = [k_KND.shape[1] for k_KND in call.k_KND]
+    return {first} == {*call.counts, *keys, *(call.ends or keys)}
+
+
+def side_by_side(call: AttentionCall) -> Tensor:
+    """Attention within sequences of one length, all at once: [T, H, D]."""
+    count = call.counts[0]
+    k_SKND, v_SKND = torch.stack(list(call.k_KND)), torch.stack(list(call.v_KND))
+    dtype, short = computed(call.q_THD, k_SKND), k_SKND.shape[3] - v_SKND.shape[3]
+    q_SHTD = call.q_THD.unflatten(0, (-1, count)).transpose(1, 2)
+    causal = call.band.causal
+    mask_TN = None
+    if not causal and not call.band.full:
+        mask_TN = seen(call.band, count, count, 0, 0, q_SHTD.device)
+    mixed_SHTD = scaled_dot_product_attention(
+        q_SHTD.to(dtype),
+        k_SKND.to(dtype),
+        torch.nn.functional.pad(v_SKND, (0, max(short, 0))).to(dtype),
+        attn_mask=mask_TN,
+        is_causal=causal,
+        scale=call.scale,
+        enable_gqa=q_SHTD.shape[1] > k_SKND.shape[1],
+    )
+    out_THD = mixed_SHTD.transpose(1, 2).flatten(0, 1)[..., : v_SKND.shape[3]]
+    return shows_nan(out_THD.to(call.q_THD.dtype), call.q_THD, k_SKND)
 
 
 def together(call: AttentionCall, room: Room, spans: Tensor) -> Tensor:
@@ -186,10 +222,16 @@ def one(
     out_HTD = mixed_1HTD[0, ..., :out_width]
     if folds:
         out_HTD = out_HTD.reshape(-1, tokens, out_width)
-    # The CPU kernels make zeros of a row of NaN scores, so that a broken weight would go unseen.
-    new = k_KND[:, -tokens:].detach().amax()
     out_THD = out_HTD.transpose(0, 1).to(q_THD.dtype)
-    return out_THD + 0 * (q_THD.detach().amax(-1, keepdim=True) + new)
+    return shows_nan(out_THD, q_THD, k_KND[:, -tokens:])
+
+
+def shows_nan(out_THD: Tensor, q_THD: Tensor, new: Tensor) -> Tensor:
+    """The same, NaN where a query is or any of the new keys.
+
+    The CPU kernels make zeros of a row of NaN scores, so that a broken weight would go unseen.
+    """
+    return out_THD + 0 * (q_THD.detach().amax(-1, keepdim=True) + new.detach().amax())
 
 
 def computed(q_THD: Tensor, k_KND: Tensor) -> torch.dtype:

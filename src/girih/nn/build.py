@@ -7,29 +7,51 @@ import torch
 from torch import Tensor, nn
 
 from girih.kernels.packed import Packed
-from girih.nn import attention, cross, grouped, inputs, latent, mlp, norm, stack
+from girih.nn import (
+    attention,
+    cross,
+    deltanet,
+    experts,
+    grouped,
+    inputs,
+    latent,
+    mamba,
+    mamba2,
+    mlp,
+    norm,
+    reverse,
+    stack,
+    state_space,
+)
 from girih.nn.registry import Place, made
 from girih.nn.weight import Weight
 from girih.plan import Plan, plan_of
 from girih.spec import Model as Spec
 
-MODULES = (attention, cross, grouped, inputs, latent, mlp, norm, stack)
+MODULES = (
+    *(attention, cross, deltanet, experts, grouped, inputs, latent, mamba, mamba2, mlp, norm),
+    *(reverse, stack, state_space),
+)
 """Imported for what they register."""
 
 
 def build(spec: Spec, plan: str | Plan = "exact", *, seed: int = 0) -> nn.Module:
     """The module of a spec with random weights (scaled normal; norms at one, biases at zero).
 
-    Parameters are float32; `plan` says in what dtype they are used.
+    What must begin otherwise is set by `begin(generator)` of its own module. Parameters are
+    float32; `plan` says in what dtype they are used.
     """
     model = allocate(spec, plan_of(plan), "cpu")
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, value in model.named_parameters():
-            if value.dim() == 1:
+            if value.dim() == 1 or name.endswith("bias"):
                 value.fill_(0.0 if name.endswith("bias") else 1.0)
             else:
                 value.normal_(0.0, 1 / math.sqrt(value.shape[-1]), generator=generator)
+        for module in model.modules():
+            if hasattr(module, "begin"):
+                module.begin(generator)
     return model
 
 
@@ -45,6 +67,8 @@ def prepared(model: nn.Module) -> Iterator[Packed]:
         if hasattr(module, "products"):
             for products in module.products().values():
                 yield from products.prepare()
+        if hasattr(module, "mixture"):
+            yield from module.mixture.prepare()
 
 
 def canonical(model: nn.Module) -> dict[str, Tensor | Packed]:
@@ -68,9 +92,10 @@ def fill(model: nn.Module, weights: Iterable[tuple[str, Tensor | Packed]], devic
     """Put weights into a module under their canonical names.
 
     Matrices that are plain take the compute dtype of a fast plan; in an exact plan they stay as
-    they are stored and are widened for each product. Vectors stay as they are stored. Blocks stay
-    packed, but for a fast plan on another device than the processor: no kernel multiplies with
-    them there yet, and to widen them for each product would take most of the time.
+    they are stored and are widened for each product. What no product is made with stays as it is
+    stored: vectors, and what else a mixer holds itself. Blocks stay packed, but for a fast plan on
+    another device than the processor: no kernel multiplies with them there yet, and to widen them
+    for each product would take most of the time.
     """
     owners = {canonical_path(path): module for path, module in model.named_modules()}
     plan: Plan = model.plan  # type: ignore[assignment]
@@ -79,10 +104,11 @@ def fill(model: nn.Module, weights: Iterable[tuple[str, Tensor | Packed]], devic
         path, _, leaf = name.rpartition(".")
         owner = owners[path]
         stays = fast is None or torch.device(device).type in ("cpu", "meta")
-        matrix = isinstance(value, Packed) and len(value.shape) == 2 and isinstance(owner, Weight)
+        matrix = isinstance(value, Packed) and len(value.shape) > 1 and isinstance(owner, Weight)
         if isinstance(value, Packed) and matrix and stays:
             owner.pack(value.to(device))
             continue
         plain = value.to(device).unpack() if isinstance(value, Packed) else value
-        plain = plain.to(device, fast if fast and plain.dim() > 1 else None)
+        rounds = isinstance(owner, Weight) and leaf == "weight"
+        plain = plain.to(device, fast if fast and rounds else None)
         setattr(owner, leaf, nn.Parameter(plain, requires_grad=False))

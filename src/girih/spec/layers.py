@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import ClassVar
 
-from girih.spec.base import Flops, Node, Slot, Tensor, Work, node, prefixed, require
+from girih.spec.base import Flops, Node, Slot, Tensor, Work, node, positive, prefixed, require
 from girih.spec.cross import CrossAttention
 from girih.spec.experts import Experts
 from girih.spec.grouped import GroupedAttention
@@ -14,15 +14,44 @@ from girih.spec.latent import LatentAttention
 from girih.spec.mixers import MLP, Attention
 from girih.spec.norms import LayerNorm, RMSNorm
 from girih.spec.scans import DeltaNet, Mamba, Mamba2
+from girih.spec.state_space import StateSpace
 
 Attentions = Attention | CrossAttention | GroupedAttention | LatentAttention
-Scans = DeltaNet | Mamba | Mamba2
-Mixer = Attentions | Scans | Experts | LayerInput | MLP
+Scans = DeltaNet | Mamba | Mamba2 | StateSpace
+
+
+@node
+class Reversed(Node):
+    """A scan from the end of each sequence; beside one from its start, the mixing of an encoder.
+
+    It has no state: whole sequences only.
+    """
+
+    what: ClassVar[str] = "reversed scan"
+    ahead: ClassVar[bool] = True
+    """A token sees later ones."""
+
+    mixer: Scans
+
+    def tensors(self, dim: int) -> dict[str, Tensor]:
+        """The weights of the mixer."""
+        return self.mixer.tensors(dim)
+
+    def state(self) -> tuple[Slot, ...]:
+        """Nothing."""
+        return ()
+
+    def flops(self, dim: int, work: Work) -> Flops:
+        """The matrix products of the mixer."""
+        return self.mixer.flops(dim, work)
+
+
+Mixer = Attentions | Scans | Reversed | Experts | LayerInput | MLP
 
 
 @node
 class Branch(Node):
-    """x + post(mixer(pre(x))), named as its tensors are."""
+    """x + scale post(mixer(pre(x))), named as its tensors are."""
 
     what: ClassVar[str] = "branch"
 
@@ -30,9 +59,12 @@ class Branch(Node):
     mixer: "Mixer | Parallel"
     pre: RMSNorm | LayerNorm | None = None
     post: RMSNorm | LayerNorm | None = None
+    scale: float | None = None
+    """What the mixer gives is multiplied by (Granite); None: by nothing."""
 
     def check(self) -> None:
         named(self.name)
+        positive(**({} if self.scale is None else {"scale": self.scale}))
 
     def tensors(self, dim: int) -> dict[str, Tensor]:
         """The weights of the norms and the mixer, by local name."""
