@@ -112,7 +112,7 @@ MODELS = QUANTISED | {
     "tensors": (gguf(lambda raw: raw[:8] + b"\xff" * 8 + raw[16:]), ["tensors"]),
     "keys": (gguf(lambda raw: raw[:16] + b"\xff" * 7 + b"\0" + raw[24:]), ["keys"]),
     "blocks": (gguf(lambda raw: kind_of_first(raw, 99)), ["token_embd.weight", "99"]),
-    "mxfp4 blocks": (gguf(lambda raw: kind_of_first(raw, 39)), ["token_embd.weight", "MXFP4"]),
+    "nvfp4 blocks": (gguf(lambda raw: kind_of_first(raw, 40)), ["token_embd.weight", "NVFP4"]),
     "architecture": (meta(general__architecture="alien"), ["'alien'", "llama, qwen2"]),
     "gguf key": (meta(llama__pooling_type=8), ["llama.pooling_type", "--ignore"]),
     "no gguf key": (meta(llama__block_count=""), ["llama.block_count is missing"]),

@@ -18,8 +18,8 @@ from girih.spec.formats import FORMATS, format_of
 KINDS = gguf.GGMLQuantizationType
 # Where the half-precision scales of a block are.
 HALVES = dict.fromkeys(BLOCKS, (0,)) | {"Q4_1": (0, 2), "Q5_1": (0, 2), "Q4_K": (0, 2)}
-HALVES |= {"Q5_K": (0, 2), "Q2_K": (80, 82), "Q3_K": (108,), "Q6_K": (208,)}
-QUANTISED = ["Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0"]
+HALVES |= {"MXFP4": (), "Q5_K": (0, 2), "Q2_K": (80, 82), "Q3_K": (108,), "Q6_K": (208,)}
+QUANTISED = ["Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "MXFP4"]
 
 
 def random_blocks(name: str, rows: int, columns: int) -> np.ndarray:
@@ -31,6 +31,8 @@ def random_blocks(name: str, rows: int, columns: int) -> np.ndarray:
         scales = random.standard_normal(len(blocks)).astype(np.float16)
         scales[::5] = random.choice(np.array([0, -0.0, 6e-8, -65504, 3e-5], np.float16))
         blocks[:, at : at + 2] = scales.view(np.uint8).reshape(-1, 2)
+    if name == "MXFP4":  # a byte of exponent, of which the largest would give infinities
+        blocks[:, 0] = random.choice(np.array([0, 1, 2, 126, 127, 128, 250], np.uint8), len(blocks))
     return blocks.reshape(rows, -1)
 
 
@@ -66,6 +68,8 @@ def test_other_dtypes_are_the_rounded_float32(name: str, dtype: torch.dtype) -> 
     for at in HALVES[name]:
         view = blocks.reshape(-1, FORMATS[name].bytes)[:, at : at + 2]
         view[:] = np.frombuffer(np.float16(0.3).tobytes(), np.uint8)
+    if name == "MXFP4":
+        blocks.reshape(-1, 17)[:, 0] = 126
     data = torch.from_numpy(blocks)
     expected = unpack(data, name).to(dtype)
     assert expected.isfinite().all()
@@ -160,5 +164,5 @@ def test_formats_by_every_spelling() -> None:
     spellings = {"F32": 4, "fp16": 2, "half": 2, "BF16": 2, "torch.float64": 8, "U8": 1}
     assert {name: format_of(name).bytes for name in spellings} == spellings
     assert [format_of(name).bits_per_value for name in ("q4_k", "Q6_K")] == [4.5, 6.5625]
-    with pytest.raises(SpecError, match=r"'Q4_K_M'; known are: .*float32.*Q6_K"):
+    with pytest.raises(SpecError, match=r"'Q4_K_M'; known are: .*float32.*MXFP4"):
         format_of("Q4_K_M")

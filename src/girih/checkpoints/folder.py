@@ -7,16 +7,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from girih.checkpoints.bind import Bound, bind
+from girih.checkpoints.bind import Bound, bind, fitting
 from girih.checkpoints.errors import FormatError, quoted
 from girih.checkpoints.ggufs import heads_of
 from girih.checkpoints.origin import Origin
 from girih.checkpoints.safetensors import read_safetensors
+from girih.checkpoints.scaled import QUANTISED, scaling_of
 from girih.checkpoints.stored import StoredTensor
-from girih.families import family, spec_from_config
+from girih.families import family, passed_over, spec_from_config
 from girih.families.names import Canonical, Stored
 from girih.spec import Model
-from girih.spec.base import show
 
 SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
@@ -44,10 +44,11 @@ def read_folder(
     path = folder / "config.json"
     if not path.is_file():
         raise FormatError(no_model(folder))
-    config = read_json(path)
-    refuse_quantised(path, config)
+    given = read_json(path)
+    scaled = scaling_of(path, given)
+    config = {key: value for key, value in given.items() if key not in QUANTISED}
     spec = spec_from_config(config, ignore=ignore, path=str(path))
-    stored = read_weights(folder, weights)
+    stored = scaled.joined(read_weights(folder, weights), str(folder))
     if not stored and not weights:
         return spec, [], Origin(config), []
     if not stored:
@@ -55,8 +56,10 @@ def read_folder(
     module = family(config["model_type"])
     prefix = getattr(module, "PREFIX", "")
     prefix = "" if any(name.startswith(prefix) for name in stored) else prefix
-    names = {key: unprefixed(value, prefix) for key, value in module.NAMES.items()}
+    tables = [scaled.names(module), *getattr(module, "OTHER_NAMES", ())]
     tensors = spec.tensors()
+    named = [{key: unprefixed(value, prefix) for key, value in one.items()} for one in tables]
+    names = fitting(named, tensors, stored)
     head, embed = names[HEAD], names[EMBED]
     assert isinstance(head, str) and isinstance(embed, str)
     copies = {head: embed} if HEAD not in tensors and head in stored and embed in stored else {}
@@ -67,7 +70,7 @@ def read_folder(
         stored,
         where=str(folder),
         heads=heads_of(spec),
-        ignored=getattr(module, "IGNORED", ()),
+        ignored=passed_over(config),
         ignore=[*ignore, *copies, *borrowed(spec, names)],
     )
     return spec, bounds, Origin(config, copies, prefix), twins
@@ -97,18 +100,6 @@ def no_model(folder: Path) -> str:
     if files:
         return f"{folder}: holds GGUF files; give one of them: {folder / files[0]}"
     return f"{folder}: not a model folder: there is neither config.json nor spec.json"
-
-
-def refuse_quantised(path: Path, config: dict[str, Any]) -> None:
-    """Raise FormatError naming a quantised format that is not read."""
-    settings = config.get("quantization_config") or config.get("compression_config")
-    if not settings:
-        return
-    method = settings.get("quant_method", "unnamed") if isinstance(settings, dict) else settings
-    raise FormatError(
-        f"{path}: the weights are quantised ({show(method)}), which is not read; take the "
-        "unquantised model (float32, float16 or bfloat16) or a GGUF file of it"
-    )
 
 
 def read_weights(folder: Path, needed: bool = True) -> dict[str, StoredTensor]:

@@ -9,7 +9,8 @@ from weakref import WeakValueDictionary
 import torch
 
 from girih.checkpoints.errors import FormatError, quoted
-from girih.checkpoints.stored import StoredTensor, open_regular
+from girih.checkpoints.stored import Scaled, StoredTensor, open_regular
+from girih.kernels.blocks import mxfp4_blocks
 from girih.kernels.packed import Packed
 from girih.spec.formats import FORMATS
 
@@ -59,14 +60,29 @@ def _plain(stored: StoredTensor) -> torch.Tensor:
     return raw.view(dtype).view(stored.shape)
 
 
+def _joined(stored: StoredTensor, parts: Scaled) -> torch.Tensor | Packed:
+    """Values and scales as blocks, or as plain numbers rounded to the format."""
+    values, scales = _plain(parts.values), _plain(parts.scales)
+    if FORMATS[stored.format].packed:
+        return Packed(mxfp4_blocks(values, scales), stored.format, stored.shape)
+    out = torch.empty(stored.shape, dtype=dtype_of(stored.format))
+    high, wide = parts.block
+    for at, row in enumerate(scales.float()):
+        rows = slice(at * high, (at + 1) * high)
+        out[rows] = values[rows].float() * row.repeat_interleave(wide)[: stored.shape[1]]
+    return out
+
+
 def map_tensor(stored: StoredTensor) -> torch.Tensor | Packed:
     """A tensor of a file: plain formats as a tensor of their dtype and shape, blocks as `Packed`.
 
     The memory is the file's, mapped privately: nothing is read before it is used, and writing to
     it never reaches the file. Only a tensor that starts between two multiples of its width is
-    copied. FormatError when the file became shorter, OSError when it is gone.
+    copied, or one made of two. FormatError when the file became shorter, OSError when it is gone.
     """
     format = FORMATS[stored.format]
+    if stored.made_of is not None:
+        return _joined(stored, stored.made_of)
     if not format.packed:
         return _plain(stored)
     raw = torch.frombuffer(

@@ -15,6 +15,15 @@ _PIECE = 4 << 20
 
 
 @dataclass(frozen=True, slots=True)
+class Scaled:
+    """Two tensors that are one: values, and a scale for each block [rows, columns] of them."""
+
+    values: "StoredTensor"
+    scales: "StoredTensor"
+    block: tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
 class StoredTensor:
     """Where a tensor's bytes are: format (a key of FORMATS), row-major shape, absolute offset."""
 
@@ -24,6 +33,8 @@ class StoredTensor:
     path: Path
     offset: int
     nbytes: int
+    made_of: Scaled | None = None
+    """What it is made of where it does not lie in the file as it is."""
 
     @property
     def packed(self) -> bool:

@@ -8,10 +8,12 @@ from torch import Tensor, nn
 
 from girih.kernels.calls import AppendCall, AttentionCall, LinearCall, Rows
 from girih.kernels.conv import ConvCall
+from girih.kernels.delta import DeltaCall
 from girih.kernels.dispatch import choose, label
 from girih.kernels.grouped import GroupedCall
 from girih.kernels.packed import Packed
 from girih.kernels.selective import SelectiveCall
+from girih.kernels.ssd import SsdCall
 from girih.kernels.state_space import StateSpaceCall
 from girih.nn.attention import Attention
 from girih.nn.cross import CrossAttention
@@ -31,7 +33,9 @@ Call = (
     | AttentionCall
     | GroupedCall
     | ConvCall
+    | DeltaCall
     | SelectiveCall
+    | SsdCall
     | StateSpaceCall
 )
 OPS = {
@@ -40,7 +44,9 @@ OPS = {
     AttentionCall: "attention",
     GroupedCall: "grouped",
     ConvCall: "conv",
+    DeltaCall: "delta",
     SelectiveCall: "selective",
+    SsdCall: "ssd",
     StateSpaceCall: "state_space",
 }
 

@@ -12,8 +12,20 @@ from girih.spec.errors import SpecError
 from girih.spec.model import Model
 
 SHARED = frozenset(
-    {"config", "gguf", "gguf_names", "gguf_rotary", "gguf_writing"}
-    | {"masks", "names", "parts", "rotary", "skeletons"}
+    {"config", "delta_names", "experts", "gguf", "gguf_mixed", "gguf_names"}
+    | {
+        "gguf_names_mixed",
+        "gguf_rotary",
+        "gguf_writing",
+        "hybrids",
+        "latent",
+        "masks",
+        "names",
+        "parts",
+        "rotary",
+        "scan_names",
+    }
+    | {"skeletons"}
 )
 
 
@@ -28,6 +40,13 @@ def family(model_type: object) -> ModuleType:
     if name not in known():
         raise SpecError(f"model_type {show(model_type)} is not known; known: {', '.join(known())}")
     return importlib.import_module(f"girih.families.{name}")
+
+
+def passed_over(config: Mapping[str, Any]) -> list[str]:
+    """Patterns of the names that checkpoints of a family may have and no model of it wants."""
+    module = family(config["model_type"])
+    more = getattr(module, "ignored", None)
+    return [*getattr(module, "IGNORED", ()), *(more(Config(config)) if more else ())]
 
 
 def spec_from_config(

@@ -1,19 +1,37 @@
-"""DeepSeek-V3 and R1: latent attention; only models all of whose layers are dense."""
+"""DeepSeek-V3 and R1: latent attention, experts whose choice is corrected by a learned number."""
+
+from collections.abc import Iterator
 
 from girih.families.config import Config
-from girih.families.gguf_names import LATENT_SPLIT, LATENT_WHOLE
+from girih.families.gguf_names_mixed import LATENT_MIXED, LATENT_MIXED_WHOLE
+from girih.families.latent import groups, latent_decoder
 from girih.families.names import LATENT
-from girih.families.skeletons import latent_decoder
-from girih.spec import Model
+from girih.spec import Model, Router
 
 ARCHITECTURE = "DeepseekV3ForCausalLM"
 NAMES = LATENT
-GGUF_NAMES, GGUF_OLDER = LATENT_SPLIT, LATENT_WHOLE
+GGUF_NAMES, GGUF_OLDER = LATENT_MIXED, LATENT_MIXED_WHOLE
 
 
 def spec(config: Config) -> Model:
     """The spec of a `deepseek_v3` config."""
     pairs = "interleaved" if config.flag("rope_interleave", True) else "half"
-    config.get("num_mtp_layers", None)
-    config.get("num_nextn_predict_layers", None)  # their tensors are refused by name
-    return latent_decoder(config, pairs=pairs, dense_by_default=3)
+    config.only("scoring_func", "sigmoid")
+    config.only("topk_method", "noaux_tc")
+    router = Router(
+        top=config.integer("num_experts_per_tok", 8),
+        scores="sigmoid",
+        renormalised=config.flag("norm_topk_prob", True),
+        corrected=True,
+        groups=groups(config, "two largest", many=8, few=4),
+        scale=config.number("routed_scaling_factor", 2.5),
+    )
+    list(ignored(config))
+    return latent_decoder(config, router, pairs=pairs, dense=3)
+
+
+def ignored(config: Config) -> Iterator[str]:
+    """The names of layers behind the last, which guess further tokens in training."""
+    count = config.integer("num_hidden_layers")
+    more = config.integer("num_nextn_predict_layers", config.integer("num_mtp_layers", 1))
+    yield from (rf"model\.layers\.{count + index}\..*" for index in range(more))

@@ -7,6 +7,7 @@ is absent (`src/models/*.cpp`).
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from girih.families import gguf_mixed
 from girih.families.config import Config
 from girih.families.gguf_rotary import LATENT, rotary, shortest, width_of_heads
 from girih.families.masks import MOST
@@ -20,6 +21,7 @@ ARCHITECTURES = {
     "gemma3": "gemma3_text",
     "gptneox": "gpt_neox",
     LATENT: "deepseek_v3",
+    **gguf_mixed.ARCHITECTURES,
 }
 """`general.architecture` -> model_type. Mistral is written as `llama`, DeepSeek V2 as V3."""
 
@@ -73,7 +75,7 @@ KEYS = dict.fromkeys(ARCHITECTURES, LLAMA_KEYS) | {
 OPTIONAL = frozenset(
     ("num_key_value_heads", "rope_theta", "rotary_emb_base", "n_inner", "q_lora_rank")
 ) | {"first_k_dense_replace", "attn_logit_softcapping", "final_logit_softcapping"}
-PERIODS = {"gemma2": 2, "gemma3": 6, "cohere2": 4}
+PERIODS = {"gemma2": 2, "gemma3": 6, "cohere2": 4, "gpt-oss": 2}
 """Every how many layers one has no window, where the metadata does not say."""
 WINDOWED = ("llama", "phi3", "starcoder2")
 """Architectures whose layers may all have a window, of which llama.cpp takes no notice."""
@@ -82,13 +84,12 @@ LARGEST = {"gemma2": 46, "gemma3": 62}
 """Layers of the largest Gemma, which scales scores by the width over the heads."""
 BOOKKEEPING = ("rope.scaling.finetuned", "tensor_data_layout")
 """Keys that say how a file was made."""
-NO_EXPERTS = ("expert_count", "expert_used_count")
 
 Shapes = Mapping[str, tuple[int, ...]]
 Reader = Callable[[Config, Mapping[str, Any], Shapes], dict[str, Any]]
 
 UNROTATED = ("gpt2", "bloom")
-OWN_WIDTH = ("qwen3", "gemma", "gemma2", "gemma3")
+OWN_WIDTH = ("qwen3", "qwen3moe", "gpt-oss", "gemma", "gemma2", "gemma3")
 """Architectures whose configs always say how wide a head is."""
 
 
@@ -111,13 +112,12 @@ def config_from_gguf(
     reader = Config(own, "GGUF metadata")
     for key in BOOKKEEPING:
         reader.get(f"{name}.{key}", None)
-    for key in NO_EXPERTS:
-        reader.only(f"{name}.{key}", 0)
     out: dict[str, Any] = {"model_type": ARCHITECTURES[name]}
     for key, stored in KEYS[name].items():
         value = reader.get(f"{name}.{stored}", *([None] if key in OPTIONAL else []))
         if value is not None:
             out[key] = shortest(value)
+    out |= gguf_mixed.experts(reader, name)
     out["vocab_size"] = vocab_size(reader, name, shapes)
     out["tie_word_embeddings"] = name in ALWAYS_TIED or "output.weight" not in shapes
     if name in MORE:
@@ -200,9 +200,6 @@ def latent(reader: Config, config: Mapping[str, Any], shapes: Shapes) -> dict[st
         reader.only(f"{key}value_length", rank)
     width = reader.integer(f"{key}key_length") if split is None else split
     values = reader.integer(f"{key}value_length{'' if split is None else '_mla'}")
-    for name in ("feed_forward_length", "shared_count", "weights_scale", "weights_norm"):
-        reader.get(f"{LATENT}.expert_{name}", None)
-    reader.get(f"{LATENT}.expert_gating_func", None)  # of dense layers none of these says a thing
     reader.get(f"{key}head_count_kv", None)
     return {
         "q_lora_rank": config.get("q_lora_rank") or None,  # llama.cpp wants a zero where it is none
@@ -251,7 +248,7 @@ ATTENTION, MLP = {"attention_bias": "attn_q"}, {"mlp_bias": "ffn_up"}
 BIASED = {
     **dict.fromkeys(("llama", "smollm3"), ATTENTION | MLP),
     **dict.fromkeys(("qwen3", "gemma", "gemma2", "gemma3_text"), ATTENTION),
-    **dict.fromkeys(("olmo2", "cohere2"), ATTENTION),
+    **dict.fromkeys(("olmo2", "cohere2", "gpt_oss", "qwen3_moe", "olmoe"), ATTENTION),
     "starcoder2": {"use_bias": "attn_q"},
     "gpt_neox": {"attention_bias": "attn_qkv"},
     "deepseek_v3": {"attention_bias": "attn_kv_a_mqa", "mlp_bias": "ffn_up"},

@@ -8,6 +8,7 @@ from collections.abc import Collection
 from dataclasses import fields
 from typing import Any
 
+from girih.families import gguf_mixed
 from girih.families.config import plain
 from girih.families.gguf import ARCHITECTURES, LAYER, OWN_WIDTH, PERIODS, RMS, WINDOWED
 from girih.families.gguf_rotary import LATENT, banded
@@ -15,6 +16,7 @@ from girih.families.rotary import magnitude
 from girih.spec import (
     MLP,
     Attention,
+    Experts,
     FrequencyFactors,
     LatentAttention,
     LinearScaling,
@@ -33,11 +35,15 @@ from girih.spec.base import show
 WRITTEN = {family: name for name, family in ARCHITECTURES.items()} | {
     "mistral": "llama",
     "deepseek_v2": LATENT,
+    "mixtral": "llama",
 }
 """model_type -> `general.architecture`."""
 CONTEXT = 2048
 """What is written where a model states no context, since llama.cpp wants a number."""
-FEW_BIASES = (*OWN_WIDTH, "olmo2", "cohere2", "smollm3", LATENT)
+FEW_BIASES = (
+    *("qwen3", "qwen3moe", "olmoe", "gemma", "gemma2", "gemma3"),
+    *("olmo2", "cohere2", "smollm3", LATENT),
+)
 """Architectures of which llama.cpp loads no biases but those of queries, keys and values."""
 NEEDED = {
     "olmo2": ("output.weight",),
@@ -66,7 +72,7 @@ def metadata_of(spec: Model, name: str) -> dict[str, Any]:
     (stack,) = spec.stacks
     mixers = [branch.mixer for _, branch in stack.leaves()]
     attends = [mixer for mixer in mixers if isinstance(mixer, Attend)]
-    dense = [mixer for mixer in mixers if isinstance(mixer, MLP)]
+    dense = [mixer for mixer in mixers if isinstance(mixer, MLP | Experts)]
     if not attends or not dense or stack.norm is None or stack.head is None:
         raise SpecError("a model without attention, MLP, last norm or head has no GGUF metadata")
     out: dict[str, Any] = {
@@ -80,6 +86,7 @@ def metadata_of(spec: Model, name: str) -> dict[str, Any]:
         **widths(attends[0], stack, name),
         **rotation(attends),
         **windows(attends, stack, name),
+        **mixture(stack, name),
         "attn_logit_softcapping": getattr(attends[0], "softcap", None),
         "final_logit_softcapping": stack.head.softcap,
         "logit_scale": stack.head.scale,
@@ -87,6 +94,15 @@ def metadata_of(spec: Model, name: str) -> dict[str, Any]:
     if name == "gptneox":
         out["use_parallel_residual"] = True
     return {f"{name}.{key}": value for key, value in out.items() if value is not None}
+
+
+def mixture(stack: Stack, name: str) -> dict[str, Any]:
+    """The keys about experts, of which all layers that have some have the same."""
+    for index, layer in enumerate(stack.layers):
+        for branch in layer.branches:
+            if isinstance(branch.mixer, Experts):
+                return gguf_mixed.metadata(branch.mixer, name, index)
+    return {}
 
 
 def widths(attend: Attend, stack: Stack, name: str) -> dict[str, Any]:

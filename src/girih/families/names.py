@@ -1,7 +1,9 @@
 """How checkpoint names and layouts map to canonical ones, as data that knows its inverse.
 
 A NAMES table maps a canonical name (or several that are stored as one) to where it is stored.
-`{}` stands for the layer. `checkpoints/maps.py` executes the table in both directions.
+`{}` stands for the layer, `{expert}` for the expert: a tensor of each, which are stacked here; a
+table may hold both ways of a family (`OTHER_NAMES`: those of it that are tried where the first
+does not fit). `checkpoints/maps.py` executes the table in both directions.
 """
 
 from collections.abc import Mapping
@@ -26,6 +28,17 @@ class Stored:
     """Several canonical tensors stored head by head: the rows of all for the first, and so on."""
     per_head: bool = False
     """Stored with an axis of heads in front; `transposed` then means each head on its own."""
+    in_turn: bool = False
+    """The rows of several canonical tensors of experts in turn: the first of each, the second, and
+    so on; `transposed` then means each expert on its own."""
+    by_expert: bool = False
+    """Several canonical tensors of experts stored expert by expert: the rows of all for the first,
+    and so on."""
+    ones: tuple[int, ...] = ()
+    """The axes of length one that it is stored with besides: (1,) of a convolution [channels, 1,
+    width] that is [channels, width] here."""
+    minus_exp: bool = False
+    """Stored as minus the exponential of what it is here (llama.cpp's A of a scan)."""
     plus_one: bool = False
     """Stored with one added, as a norm multiplies by it."""
 
@@ -82,6 +95,36 @@ SANDWICH: Names = renamed(
     mlp_post="post_feedforward_layernorm",
 )
 """The same with a norm on both sides of each mixer."""
+
+PROJECTIONS = {"gate": "gate_proj", "up": "up_proj", "down": "down_proj"}
+
+
+def mixture(theirs: str, **names: str) -> Names:
+    """The names of a mixture that stands at a place in each layer, a tensor for each expert.
+
+    `names` are those of `gate`, `up` and `down` where they are not gate_proj, ...
+    """
+    ours, where = "decoder.layers.{}.experts", f"model.layers.{{}}.{theirs}"
+    found = PROJECTIONS | names
+    made: dict[Canonical, str | Stored] = {
+        f"{ours}.{one}.weight": f"{where}.experts.{{expert}}.{name}.weight"
+        for one, name in found.items()
+    }
+    made[f"{ours}.router.weight"] = f"{where}.gate.weight"
+    for one, name in PROJECTIONS.items():
+        made[f"{ours}.shared.{one}.weight"] = f"{where}.shared_expert.{name}.weight"
+    made[f"{ours}.shared.scale.weight"] = f"{where}.shared_expert_gate.weight"
+    return renamed({**LLAMA, **made}, experts_pre="post_attention_layernorm")
+
+
+def stacked(names: Names, theirs: str = "mlp") -> Names:
+    """The same where all experts of a layer are one tensor, their gates with their ups."""
+    ours, where = "decoder.layers.{}.experts", f"model.layers.{{}}.{theirs}.experts"
+    made = {**names, f"{ours}.down.weight": f"{where}.down_proj"}
+    gate, up = (f"{ours}.{one}.weight" for one in ("gate", "up"))
+    del made[gate], made[up]
+    return {**made, (gate, up): Stored(f"{where}.gate_up_proj", by_expert=True)}
+
 
 INPUTS: Names = {
     "decoder.of_layers.embed.weight": "model.embed_tokens_per_layer.weight",

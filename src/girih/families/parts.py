@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar, get_args
 
 from girih.families.config import Config
 from girih.families.masks import MOST
@@ -12,23 +12,29 @@ from girih.spec import (
     AllHeads,
     Attention,
     Branch,
+    Experts,
     Head,
     LatentAttention,
     Layer,
     LayerInput,
     LayerInputs,
     Learned,
+    Mixer,
     Model,
     Norm,
     Parallel,
     RMSNorm,
+    Scans,
     SharedKeys,
     SpecError,
     Stack,
     Tokens,
 )
 
-Attend = Attention | LatentAttention
+Item = TypeVar("Item")
+Attend = Attention | LatentAttention | Scans
+"""What mixes tokens."""
+Feed = MLP | Experts
 ACTIVATIONS = {
     "silu": "silu",
     "swish": "silu",
@@ -37,6 +43,7 @@ ACTIVATIONS = {
     "gelu_pytorch_tanh": "gelu_tanh",
     "gelu_fast": "gelu_tanh",
     "relu": "relu",
+    "relu2": "relu2",
 }
 """`hidden_act` of the Hugging Face layout -> our word; gelu_new is the tanh approximation."""
 
@@ -52,7 +59,7 @@ def sizes(config: Config) -> dict[str, Any]:
 
 
 def biases(
-    config: Config, key: str = "attention_bias", default: bool = False, of: str = "qkvo"
+    config: Config, key: str = "attention_bias", default: bool = False, of: Sequence[str] = "qkvo"
 ) -> tuple[Any, ...]:
     """Those of these products of attention, or none."""
     return tuple(of) if config.flag(key, default) else ()
@@ -79,9 +86,13 @@ def attention(
     *,
     biases: tuple[str, ...] = (),
     head_norm: RMSNorm | AllHeads | None = None,
+    theta: float = 10000.0,
     **more: Any,
 ) -> Attention:
-    """Rotary grouped-query attention under the names that Llama's config gave its numbers."""
+    """Rotary grouped-query attention under the names that Llama's config gave its numbers.
+
+    `theta` is the family's default.
+    """
     heads = config.integer("num_attention_heads")
     if heads < 1 or (config.data.get("head_dim") is None and dim % heads):
         raise SpecError(f"hidden_size {dim} is not a multiple of {heads} heads")
@@ -92,43 +103,47 @@ def attention(
         head_dim=head_dim,
         head_norm=head_norm,
         biases=biases,  # type: ignore[arg-type]
-        **({"position": rope(config, head_dim)} | more if "position" not in more else more),
+        **({"position": rope(config, head_dim, theta)} | more if "position" not in more else more),
     )
 
 
-def pre_normed(mixer: Attend, mlp: MLP, norm: Norm) -> Layer:
-    """A layer of attention, then the MLP, each behind a norm of its own."""
-    attn = Branch(name="attn", pre=norm, mixer=mixer)
-    return Layer(branches=(attn, Branch(name="mlp", pre=norm, mixer=mlp)))
+def mixed(mixer: Mixer, **more: Any) -> Branch:
+    """The branch of a mixer, named after what it is."""
+    kinds = {Experts: "experts", MLP: "mlp", **dict.fromkeys(get_args(Scans), "scan")}
+    return Branch(name=kinds.get(type(mixer), "attn"), mixer=mixer, **more)
 
 
-def post_normed(mixer: Attend, mlp: MLP, norm: Norm) -> Layer:
+def pre_normed(mixer: Attend, mlp: Feed, norm: Norm) -> Layer:
+    """A layer of attention or a scan, then the MLP, each behind a norm of its own."""
+    return Layer(branches=(mixed(mixer, pre=norm), mixed(mlp, pre=norm)))
+
+
+def post_normed(mixer: Attend, mlp: Feed, norm: Norm) -> Layer:
     """The same with each norm behind its mixer, before what it adds."""
-    attn = Branch(name="attn", mixer=mixer, post=norm)
-    return Layer(branches=(attn, Branch(name="mlp", mixer=mlp, post=norm)))
+    return Layer(branches=(mixed(mixer, post=norm), mixed(mlp, post=norm)))
 
 
-def sandwiched(mixer: Attend, mlp: MLP, norm: Norm) -> Layer:
+def sandwiched(mixer: Attend, mlp: Feed, norm: Norm) -> Layer:
     """The same with a norm on both sides of each mixer."""
-    attn = Branch(name="attn", pre=norm, mixer=mixer, post=norm)
-    return Layer(branches=(attn, Branch(name="mlp", pre=norm, mixer=mlp, post=norm)))
+    norms = {"pre": norm, "post": norm}
+    return Layer(branches=(mixed(mixer, **norms), mixed(mlp, **norms)))
 
 
-def beside(mixer: Attend, mlp: MLP, norm: Norm, own: bool = False) -> Layer:
+def beside(mixer: Attend, mlp: Feed, norm: Norm, own: bool = False) -> Layer:
     """Attention and MLP in parallel, each behind its `own` norm or both behind one."""
     pre = norm if own else None
-    parts = (Branch(name="attn", pre=pre, mixer=mixer), Branch(name="mlp", pre=pre, mixer=mlp))
-    block = Parallel(parts=parts)
+    block = Parallel(parts=(mixed(mixer, pre=pre), mixed(mlp, pre=pre)))
     return Layer(branches=(Branch(name="block", pre=None if own else norm, mixer=block),))
 
 
-def with_input(width: int, wide: int) -> Callable[[Attend, MLP, Norm], Layer]:
+def with_input(width: int, wide: int) -> Callable[[Attend, Feed, Norm], Layer]:
     """A sandwiched layer with an input of its own, if `width` is above zero, and scaled.
 
     The MLP of a layer that reads another's keys is so many times as `wide`.
     """
 
-    def layer(mixer: Attend, mlp: MLP, norm: Norm) -> Layer:
+    def layer(mixer: Attend, mlp: Feed, norm: Norm) -> Layer:
+        assert isinstance(mlp, MLP)
         reads = isinstance(mixer, Attention) and isinstance(mixer.keys, SharedKeys)
         own = replace(mlp, hidden=mlp.hidden * wide) if reads else mlp
         branches = sandwiched(mixer, own, norm).branches
@@ -157,11 +172,33 @@ def layer_heads(config: Config, index: int, far: bool, few: bool) -> tuple[int, 
 
 def decoder(
     *,
-    dim: int,
-    vocab: int,
     count: int,
     attention: Attend | Sequence[Attend],
-    mlp: MLP,
+    mlp: Feed | Sequence[Feed],
+    norm: Norm,
+    layer: Callable[[Attend, Feed, Norm], Layer] = pre_normed,
+    **more: Any,
+) -> Model:
+    """A decoder: `count` layers whose mixers may differ; `layer` puts each together."""
+    mixers = attention if isinstance(attention, Sequence) else repeated(attention, count)
+    feeds = mlp if isinstance(mlp, Sequence) else repeated(mlp, count)
+    pairs = list(zip(mixers, feeds, strict=True))
+    layers = {pair: layer(*pair, norm) for pair in dict.fromkeys(pairs)}
+    return stack_of(layers=[layers[pair] for pair in pairs], norm=norm, **more)
+
+
+def repeated(one: Item, count: int) -> list[Item]:
+    """The same for each of so many layers; SpecError unless a model may have as many."""
+    if not 0 <= count <= MOST:
+        raise SpecError(f"{count} layers are not a model")
+    return [one] * count
+
+
+def stack_of(
+    *,
+    dim: int,
+    vocab: int,
+    layers: Sequence[Layer],
     norm: Norm,
     head: Head,
     context: int | None,
@@ -169,20 +206,15 @@ def decoder(
     scale: float | None = None,
     embed_norm: Norm | None = None,
     of_layers: LayerInputs | None = None,
-    layer: Callable[[Attend, MLP, Norm], Layer] = pre_normed,
 ) -> Model:
-    """A dense decoder: `count` layers whose attention may differ; `layer` puts each together."""
-    if not 0 <= count <= MOST:
-        raise SpecError(f"{count} layers are not a model")
-    mixers = attention if isinstance(attention, Sequence) else [attention] * count
-    layers = {mixer: layer(mixer, mlp, norm) for mixer in dict.fromkeys(mixers)}
+    """A decoder of these layers."""
     stack = Stack(
         name="decoder",
         dim=dim,
         input=Tokens(
             vocab=vocab, position=position, scale=scale, norm=embed_norm, of_layers=of_layers
         ),
-        layers=tuple(layers[mixer] for mixer in mixers),
+        layers=tuple(layers),
         norm=norm,
         head=head,
         context=context,

@@ -1,4 +1,4 @@
-"""From blocks to numbers: the ten GGUF block types of Q4_0 to Q6_K, in plain torch.
+"""From blocks to numbers: the GGUF block types Q4_0 to Q6_K and MXFP4, in plain torch.
 
 Layouts: ggml-common.h of ggml, the format document. Each function here takes blocks
 `[n, block bytes]` (uint8) and fills `[n, block values]` (float32). Shape letters: n blocks.
@@ -125,6 +125,35 @@ def _q6_k(blocks: Tensor, out: Tensor) -> None:
     out.view(-1, 16, 16).copy_(levels.view(-1, 16, 16)).sub_(32).mul_(steps.unsqueeze(-1))
 
 
+_EIGHTHS = (0, 1, 2, 3, 4, 6, 8, 12)
+"""The numbers of four bits (one of sign, two of exponent, one of mantissa), doubled, unsigned."""
+
+
+def power(codes: Tensor) -> Tensor:
+    """Half of the power of two that a byte of exponent alone stands for: 2^(code - 128)."""
+    wide = codes.int()
+    return torch.where(wide < 2, 0x00200000 << wide, (wide - 1) << 23).view(torch.float32)
+
+
+def _mxfp4(blocks: Tensor, out: Tensor) -> None:
+    """An exponent, then four-bit floats (OCP Microscaling Formats 1.0)."""
+    values = [*_EIGHTHS, *(-value for value in _EIGHTHS)]
+    table = torch.tensor(values, dtype=torch.float32, device=blocks.device)
+    torch.index_select(table, 0, _levels4(blocks[:, 1:]).view(-1).int(), out=out.view(-1))
+    out.mul_(power(blocks[:, :1]))
+
+
+def mxfp4_blocks(pairs: Tensor, codes: Tensor) -> Tensor:
+    """Blocks of MXFP4 `[..., row bytes]` from four-bit values in twos and their exponents.
+
+    `pairs [..., blocks, 16]` holds a block's first value in the low half of its first byte, the
+    second in the high half, and so on; in a block here the second sixteen are in the high halves.
+    """
+    halves = torch.stack((pairs & 15, pairs >> 4), -1).view(*pairs.shape[:-1], 2, 16)
+    packed = halves[..., 0, :] | (halves[..., 1, :] << 4)
+    return torch.cat((codes.unsqueeze(-1), packed), -1).flatten(-2)
+
+
 BLOCKS: dict[str, Callable[[Tensor, Tensor], None]] = {
     "Q4_0": _q4_0,
     "Q4_1": _q4_1,
@@ -136,6 +165,7 @@ BLOCKS: dict[str, Callable[[Tensor, Tensor], None]] = {
     "Q4_K": _q4_k,
     "Q5_K": _q5_k,
     "Q6_K": _q6_k,
+    "MXFP4": _mxfp4,
 }
 
 

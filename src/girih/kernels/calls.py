@@ -75,6 +75,10 @@ class Gate:
 
     activation: str
     gated: bool
+    limit: float = 0.0
+    """Of the activation "clamped": gate sigmoid(slope gate) (up + 1), gate at most `limit`, up
+    within it."""
+    slope: float = 0.0
     prepared: Any = None
 
 

@@ -6,15 +6,34 @@ from types import ModuleType
 
 from torch import Tensor
 
-from girih.kernels import blocked, chunked, gpu, native, pytorch, reference
+from girih.kernels import (
+    blocked,
+    chunked,
+    delta_chunks,
+    gpu,
+    native,
+    native_conv,
+    native_delta,
+    native_selective,
+    native_ssd,
+    pytorch,
+    reference,
+    ssd_chunks,
+)
 from girih.kernels import conv as convolutions
+from girih.kernels import delta as deltas
+from girih.kernels import experts as mixtures
 from girih.kernels import selective as selections
+from girih.kernels import ssd as duals
 from girih.kernels import state_space as state_spaces
 from girih.kernels.calls import AppendCall, AttentionCall, LinearCall, Matrices
 from girih.kernels.conv import ConvCall
+from girih.kernels.delta import DeltaCall
+from girih.kernels.experts import ExpertsCall, RouteCall, Routed, Stacks
 from girih.kernels.grouped import GroupedCall
 from girih.kernels.packed import Packed
 from girih.kernels.selective import SelectiveCall
+from girih.kernels.ssd import SsdCall
 from girih.kernels.state_space import StateSpaceCall
 
 BACKENDS: dict[str, tuple[ModuleType, ...]] = {
@@ -22,8 +41,12 @@ BACKENDS: dict[str, tuple[ModuleType, ...]] = {
     "append": (native, pytorch, reference),
     "attention": (native, gpu, pytorch, blocked, reference),
     "grouped": (gpu, native, pytorch, blocked, reference),
-    "conv": (convolutions,),
-    "selective": (selections,),
+    "conv": (native_conv, gpu, convolutions),
+    "delta": (native_delta, gpu, delta_chunks, deltas),
+    "selective": (native_selective, gpu, selections),
+    "ssd": (native_ssd, gpu, ssd_chunks, duals),
+    "route": (mixtures,),
+    "experts": (mixtures,),
     "state_space": (chunked, state_spaces),
 }
 """The backends of each operation, the fastest first; what defines it stands last everywhere."""
@@ -91,6 +114,18 @@ def grouped(call: GroupedCall, *, exact: bool) -> Tensor:
     return out
 
 
+def route(call: RouteCall, *, exact: bool) -> Routed:
+    """The experts of each row and their weights by the chosen backend."""
+    out: Routed = runs("route", call, exact).route(call)
+    return out
+
+
+def experts(call: ExpertsCall, *, exact: bool) -> Tensor:
+    """The weighted sum of chosen experts by the chosen backend; returns [T, M]."""
+    out: Tensor = runs("experts", call, exact).experts(call)
+    return out
+
+
 def conv(call: ConvCall, *, exact: bool) -> tuple[Tensor, Tensor | None]:
     """A short convolution by the chosen backend; [T, C] and the last rows [S, W, C].
 
@@ -109,12 +144,35 @@ def selective(call: SelectiveCall, *, exact: bool) -> tuple[Tensor, Tensor | Non
     return out
 
 
+def delta(call: DeltaCall, *, exact: bool) -> tuple[Tensor, Tensor | None]:
+    """A gated delta rule by the chosen backend; [T, H V] and the last states [S, H, K, V].
+
+    None instead of the states where they have been written into the state already.
+    """
+    out: tuple[Tensor, Tensor | None] = runs("delta", call, exact).delta(call)
+    return out
+
+
 def state_space(call: StateSpaceCall, *, exact: bool) -> tuple[Tensor, Tensor]:
     """A linear state space by the chosen backend; [T, C] and the last states [S, C, P, 2]."""
     out: tuple[Tensor, Tensor] = runs("state_space", call, exact).state_space(call)
     return out
 
 
+def ssd(call: SsdCall, *, exact: bool) -> tuple[Tensor, Tensor | None]:
+    """The scan of Mamba-2 by the chosen backend; [T, I] and the states at last [S, H, N, P].
+
+    None instead of the states where they have been written already.
+    """
+    out: tuple[Tensor, Tensor | None] = runs("ssd", call, exact).ssd(call)
+    return out
+
+
 def prepare(matrices: Matrices, *, exact: bool) -> list[Packed]:
     """Bring matrices into the order that the backends want; those that were copied for it."""
     return [] if exact else native.prepare(matrices)
+
+
+def prepare_experts(stacks: Stacks, *, exact: bool) -> list[Packed]:
+    """The same of the matrices of experts."""
+    return []

@@ -1,7 +1,8 @@
 """From numbers to blocks: the block types that files are written in, in plain torch.
 
 Layouts: ggml-common.h of ggml, the format document. Q8_0, Q5_0 and Q4_0 give the bytes that ggml's
-reference gives. Shape letters: n blocks, w values of a block or of a part of one.
+reference gives, MXFP4 those of the gguf package. Shape letters: n blocks, w values of a block or of
+a part of one.
 """
 
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from itertools import product
 import torch
 from torch import Tensor
 
+from girih.kernels.blocks import power
 from girih.kernels.packed import Packed
 from girih.spec.formats import FORMATS
 
@@ -133,11 +135,26 @@ def _q4_k(values_nw: Tensor) -> Tensor:
     return torch.cat((_halves(outer), _halves(below), *sixes, packed), 1)
 
 
+_BETWEEN = (0.5, 1.5, 2.5, 3.5, 5, 7, 10)
+"""Between the numbers of four bits, doubled; what is half way goes to the smaller."""
+
+
+def _mxfp4(values_nw: Tensor) -> Tensor:
+    """The exponent is that of the largest value, less two; beyond the largest level is cut."""
+    most = values_nw.abs().amax(-1, keepdim=True)
+    codes = (torch.frexp(most).exponent + 124).clamp_(0, 254) * (most > 0)
+    sizes = values_nw.abs() / power(codes)
+    levels = torch.bucketize(sizes, torch.tensor(_BETWEEN)).to(torch.uint8)
+    signs = ((values_nw < 0) & (levels > 0)).to(torch.uint8) << 3
+    return torch.cat((codes.to(torch.uint8), _nibbles(levels | signs)), 1)
+
+
 QUANTISERS: dict[str, Callable[[Tensor], Tensor]] = {
     "Q4_0": _q4_0,
     "Q5_0": _q5_0,
     "Q8_0": _q8_0,
     "Q4_K": _q4_k,
+    "MXFP4": _mxfp4,
 }
 
 

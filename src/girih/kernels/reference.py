@@ -19,6 +19,7 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "gelu": gelu,
     "gelu_tanh": lambda x: gelu(x, approximate="tanh"),
     "relu": relu,
+    "relu2": lambda x: relu(x).square(),
 }
 
 TILE = 1 << 20
@@ -187,13 +188,19 @@ def prepared(rows: Rows) -> Tensor:
     if isinstance(before, Norm):
         x_TI = normed(x_TI, before)
     elif isinstance(before, Gate):
-        activate = ACTIVATIONS[before.activation]
-        if before.gated:
-            gate_TI, up_TI = x_TI.chunk(2, dim=-1)
-            x_TI = activate(gate_TI) * up_TI
-        else:
-            x_TI = activate(x_TI)
+        x_TI = activated(x_TI, before)
     return x_TI.to(rows.dtype)
+
+
+def activated(x_TI: Tensor, gate: Gate) -> Tensor:
+    """Rows after an activation; of gated ones, which are gate, then up, half as wide."""
+    if not gate.gated:
+        return ACTIVATIONS[gate.activation](x_TI)
+    gate_TI, up_TI = x_TI.chunk(2, dim=-1)
+    if gate.activation != "clamped":
+        return ACTIVATIONS[gate.activation](gate_TI) * up_TI
+    gate_TI, up_TI = gate_TI.clamp(max=gate.limit), up_TI.clamp(-gate.limit, gate.limit)
+    return gate_TI * torch.sigmoid(gate.slope * gate_TI) * (up_TI + 1)
 
 
 def normed(x_TM: Tensor, norm: Norm) -> Tensor:

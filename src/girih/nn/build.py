@@ -10,10 +10,13 @@ from girih.kernels.packed import Packed
 from girih.nn import (
     attention,
     cross,
+    deltanet,
+    experts,
     grouped,
     inputs,
     latent,
     mamba,
+    mamba2,
     mlp,
     norm,
     reverse,
@@ -26,8 +29,8 @@ from girih.plan import Plan, plan_of
 from girih.spec import Model as Spec
 
 MODULES = (
-    *(attention, cross, grouped, inputs, latent, mamba, mlp, norm, reverse, stack),
-    state_space,
+    *(attention, cross, deltanet, experts, grouped, inputs, latent, mamba, mamba2, mlp, norm),
+    *(reverse, stack, state_space),
 )
 """Imported for what they register."""
 
@@ -42,7 +45,7 @@ def build(spec: Spec, plan: str | Plan = "exact", *, seed: int = 0) -> nn.Module
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, value in model.named_parameters():
-            if value.dim() == 1:
+            if value.dim() == 1 or name.endswith("bias"):
                 value.fill_(0.0 if name.endswith("bias") else 1.0)
             else:
                 value.normal_(0.0, 1 / math.sqrt(value.shape[-1]), generator=generator)
@@ -64,6 +67,8 @@ def prepared(model: nn.Module) -> Iterator[Packed]:
         if hasattr(module, "products"):
             for products in module.products().values():
                 yield from products.prepare()
+        if hasattr(module, "mixture"):
+            yield from module.mixture.prepare()
 
 
 def canonical(model: nn.Module) -> dict[str, Tensor | Packed]:
@@ -99,11 +104,11 @@ def fill(model: nn.Module, weights: Iterable[tuple[str, Tensor | Packed]], devic
         path, _, leaf = name.rpartition(".")
         owner = owners[path]
         stays = fast is None or torch.device(device).type in ("cpu", "meta")
-        matrix = isinstance(value, Packed) and len(value.shape) == 2 and isinstance(owner, Weight)
+        matrix = isinstance(value, Packed) and len(value.shape) > 1 and isinstance(owner, Weight)
         if isinstance(value, Packed) and matrix and stays:
             owner.pack(value.to(device))
             continue
         plain = value.to(device).unpack() if isinstance(value, Packed) else value
-        rounds = isinstance(owner, Weight) and plain.dim() > 1
+        rounds = isinstance(owner, Weight) and leaf == "weight"
         plain = plain.to(device, fast if fast and rounds else None)
         setattr(owner, leaf, nn.Parameter(plain, requires_grad=False))

@@ -1,20 +1,27 @@
 """A weight in whatever way it is stored, with its products."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from girih.kernels import dispatch
-from girih.kernels.calls import LinearCall, Matrices, Rows
+from girih.kernels.calls import Gate, LinearCall, Matrices, Rows
+from girih.kernels.experts import ExpertsCall, Routed, Stacks
 from girih.kernels.packed import Packed
 from girih.kernels.pytorch import rounded
 from girih.spec import Tensor as Shape
 
 
+class User(Protocol):
+    """What is made of weights and made anew when one of them changes."""
+
+    made: Any
+
+
 class Weight(nn.Module):
-    """A matrix [out, in], and its bias [out] where it has one.
+    """A matrix [out, in], and its bias [out] where it has one; or a stack of them, of experts.
 
     Either plain (a parameter) or packed (blocks that stay as they are stored). Nothing else in
     `nn/` touches how a matrix is stored.
@@ -22,7 +29,7 @@ class Weight(nn.Module):
 
     def __init__(self, shape: Shape, bias: Shape | None = None) -> None:
         super().__init__()
-        self.users: list[Products] = []
+        self.users: list[User] = []
         self.packed: Packed | None = None
         self.low: torch.dtype | None = None
         """What a plain matrix is rounded to for its products, where it is learned in another."""
@@ -32,8 +39,8 @@ class Weight(nn.Module):
     def __setattr__(self, name: str, value: Any) -> None:
         super().__setattr__(name, value)
         if name in ("weight", "bias", "packed", "low"):
-            for products in self.users:
-                products.made = None
+            for user in self.users:
+                user.made = None
 
     def pack(self, packed: Packed) -> None:
         """Hold these blocks instead of a plain matrix."""
@@ -108,12 +115,65 @@ class Products:
         return dispatch.linear(LinearCall(rows, self.made or self.matrices), exact=self.exact)
 
 
+class Mixture:
+    """The products of rows with the matrices of the experts that each of them chose.
+
+    `into` are up, or gate and up. A weight that is no stack is one expert's.
+    """
+
+    def __init__(self, into: Sequence[Weight], down: Weight, between: Gate, *, exact: bool) -> None:
+        self.into, self.down, self.between, self.exact = list(into), down, between, exact
+        self.made: Stacks | None = None
+        for weight in (*into, down):
+            weight.users.append(self)
+
+    @property
+    def stacks(self) -> Stacks:
+        """The stacks as they are stored now; what backends prepared is kept until one changes."""
+        if self.made is not None:
+            return self.made
+        made = Stacks(
+            into=tuple(stacked(weight.matrix) for weight in self.into),
+            down=stacked(self.down.matrix),
+            into_biases=tuple(stacked_bias(weight.bias) for weight in self.into),
+            down_bias=stacked_bias(self.down.bias),
+            between=self.between,
+        )
+        # Views of what learns belong to the step in which they were made.
+        learns = any(isinstance(one, Tensor) and one.requires_grad for one in made.all)
+        self.made = None if learns else made
+        return made
+
+    def prepare(self) -> list[Packed]:
+        """Let the backends bring the matrices into their order; those that were copied."""
+        return dispatch.prepare_experts(self.stacks, exact=self.exact)
+
+    def __call__(self, rows: Rows, routed: Routed) -> Tensor:
+        """The weighted sum of what the chosen experts make of rows, onto what they say: [T, M]."""
+        call = ExpertsCall(rows, routed.chosen_Tk, routed.weights_Tk, self.made or self.stacks)
+        return dispatch.experts(call, exact=self.exact)
+
+
+def stacked(matrix: Tensor | Packed) -> Tensor | Packed:
+    """A stack as it is; a matrix alone as a stack of one."""
+    if len(matrix.shape) == 3:
+        return matrix
+    if isinstance(matrix, Packed):
+        return Packed(matrix.data[None], matrix.format, (1, *matrix.shape))
+    return matrix[None]
+
+
+def stacked_bias(bias: Tensor | None) -> Tensor | None:
+    """Biases of a stack as they are; that of a matrix alone as those of a stack of one."""
+    return bias[None] if bias is not None and bias.dim() == 1 else bias
+
+
 def weights(shapes: dict[str, Shape]) -> dict[str, Weight]:
-    """A Weight for each matrix among a node's tensors, with its bias, by its name."""
+    """A Weight for each matrix or stack among a node's tensors, with its bias, by its name."""
     return {
         name.removesuffix(".weight"): Weight(shape, shapes.get(name.replace("weight", "bias")))
         for name, shape in shapes.items()
-        if name.endswith(".weight") and len(shape.shape) == 2
+        if name.endswith(".weight") and len(shape.shape) > 1
     }
 
 

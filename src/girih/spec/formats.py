@@ -56,6 +56,7 @@ _SIZES: dict[str, tuple[int, int]] = {
     "Q4_K": (256, 144),
     "Q5_K": (256, 176),
     "Q6_K": (256, 210),
+    "MXFP4": (32, 17),
 }
 
 FORMATS: dict[str, Format] = {name: Format(name, *size) for name, size in _SIZES.items()}

@@ -5,6 +5,7 @@ from typing import Any
 
 from girih.spec.base import Node, Tensor
 from girih.spec.cross import CrossAttention
+from girih.spec.experts import ClampedGate, Experts
 from girih.spec.grouped import GroupedAttention
 from girih.spec.inputs import LayerInput
 from girih.spec.keys import OwnKeys, SharedKeys
@@ -16,6 +17,7 @@ from girih.spec.model import Model, Stack
 from girih.spec.norms import AllHeads
 from girih.spec.positions import RelativeBias, Rope, Sinusoid
 from girih.spec.scalings import ProportionalScaling
+from girih.spec.scans import Mamba2
 from girih.spec.state_space import StateSpace
 
 
@@ -71,6 +73,8 @@ def branch_graphs(branch: Branch, dim: int) -> list[dict[str, Any]]:
         for place, part in enumerate(parts):
             part["name"] = f"{branch.name}.{part['name']}"
             part["pre"] = part["pre"] or (words(branch.pre) if branch.pre else None)
+            if branch.scale is not None:
+                part["scale"] = (part["scale"] or 1.0) * branch.scale
             part["parallel"] = True
             part["parameters"] += 0 if place else shared
         return parts
@@ -84,6 +88,7 @@ def branch_graph(branch: Branch, dim: int) -> dict[str, Any]:
         "mixer": words(branch.mixer),
         "pre": words(branch.pre) if branch.pre else None,
         "post": words(branch.post) if branch.post else None,
+        "scale": branch.scale,
         "parallel": False,
         "parameters": sum_of(branch.tensors(dim)),
         "state": [{"name": slot.name, "shape": list(slot.shape)} for slot in branch.state()],
@@ -129,6 +134,8 @@ def words(value: Node) -> str:
         return f"{form}: {value.activation}, hidden {value.hidden:,}" + (
             ", biased" if value.biased else ""
         )
+    if isinstance(value, Experts):
+        return experts_words(value)
     if isinstance(value, Rope):
         return rope_words(value)
     if isinstance(value, RelativeBias):
@@ -140,9 +147,35 @@ def words(value: Node) -> str:
         return f"layer input: {value.activation}, width {value.width:,}"
     if isinstance(value, StateSpace):
         return state_space_words(value)
+    if isinstance(value, Mamba2):
+        return dual_words(value)
     if isinstance(value, Reversed):
         return f"from the end: {words(value.mixer)}"
     return value.what
+
+
+def experts_words(value: Experts) -> str:
+    """A mixture of experts in a few words: how many, how chosen, what they are."""
+    router, act = value.router, value.activation
+    parts = [f"{router.top} of {value.count} by {router.scores}"]
+    if router.groups is not None:
+        parts.append(f"in {router.groups.kept} of {router.groups.count} groups")
+    parts += ["corrected"] if router.corrected else []
+    kind = act.what if isinstance(act, ClampedGate) else act + (" gated" if value.gated else "")
+    parts += [kind, f"hidden {value.hidden:,}"] + (["biased"] if value.biased else [])
+    if value.shared is not None:
+        parts.append(f"{value.shared.what} {value.shared.mlp.hidden:,}")
+        parts[-1] += " times a gate" if value.shared.gated else ""
+    return "experts: " + ", ".join(parts)
+
+
+def dual_words(value: Mamba2) -> str:
+    """Mamba-2 in a few words: its heads, what they remember and what steps are kept within."""
+    parts = [f"{value.heads} heads x {value.head_dim}", f"{value.states} states"]
+    parts += [f"{value.groups} groups"] if value.groups > 1 else []
+    bounds = ((">=", value.least_step), ("<=", value.most_step))
+    parts += [f"steps {sign} {bound:g}" for sign, bound in bounds if bound is not None]
+    return f"{value.what}: " + ", ".join([*parts, f"convolution of {value.conv.width}"])
 
 
 def state_space_words(value: StateSpace) -> str:

@@ -4,15 +4,17 @@ from collections.abc import Collection
 
 from torch import Tensor
 
-KINDS = ("hidden", "attention")
+KINDS = ("hidden", "attention", "router")
 DEFAULT_LIMIT = 256 * 2**20
 
 
 class Capture:
     """Tensors taken from inside one or more steps, by path; at most `limit` bytes in all.
 
-    `what` is among "hidden" (the residual stream, [tokens, width]) and "attention" (the maps,
-    [heads, tokens, keys]). Raises ValueError for other words and when the limit would be passed.
+    `what` is among "hidden" (the residual stream, [tokens, width]), "attention" (the maps,
+    [heads, tokens, keys]) and "router" (of each mixture of experts the scores [tokens, experts],
+    the chosen experts and their weights, [tokens, chosen]). Raises ValueError for other words and
+    when the limit would be passed.
     """
 
     def __init__(self, what: str | Collection[str] = KINDS, limit: int = DEFAULT_LIMIT) -> None:
