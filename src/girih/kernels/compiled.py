@@ -58,7 +58,7 @@ class PreparationC(ctypes.Structure):
         ("gated", WHOLE),
         ("weight", PLACE),
         ("bias", PLACE),
-        ("eps", ctypes.c_float),
+        *((name, ctypes.c_float) for name in ("eps", "limit", "slope")),
     ]
 
 
@@ -100,6 +100,8 @@ SIGNATURES = {
     "girih_append": (*[PLACE] * 3, WHOLE, PLACE, WHOLE, *[PLACE] * 3, NUMBER),
     "girih_attend": (PLACE, PLACE, PLACE, WHOLE, PLACE, ctypes.c_float, PLACE, NUMBER),
     "girih_flash": (PLACE, NUMBER),
+    "girih_route": (PLACE, PLACE, PLACE, WHOLE, WHOLE, *[PLACE] * 4, NUMBER),
+    "girih_experts": (PLACE, PLACE, *[WHOLE] * 3, *[PLACE] * 4, NUMBER),
 }
 """The functions of the library and what they take."""
 

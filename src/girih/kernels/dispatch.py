@@ -6,7 +6,7 @@ from types import ModuleType
 
 from torch import Tensor
 
-from girih.kernels import blocked, chunked, gpu, native, pytorch, reference
+from girih.kernels import blocked, chunked, gpu, native, native_experts, pytorch, reference
 from girih.kernels import conv as convolutions
 from girih.kernels import experts as mixtures
 from girih.kernels import selective as selections
@@ -24,8 +24,8 @@ BACKENDS: dict[str, tuple[ModuleType, ...]] = {
     "append": (native, pytorch, reference),
     "attention": (native, gpu, pytorch, blocked, reference),
     "grouped": (gpu, native, pytorch, blocked, reference),
-    "route": (mixtures,),
-    "experts": (mixtures,),
+    "route": (native_experts, mixtures),
+    "experts": (native_experts, pytorch, mixtures),
     "conv": (convolutions,),
     "selective": (selections,),
     "state_space": (chunked, state_spaces),
@@ -138,4 +138,4 @@ def prepare(matrices: Matrices, *, exact: bool) -> list[Packed]:
 
 def prepare_experts(stacks: Stacks, *, exact: bool) -> list[Packed]:
     """The same of the matrices of experts."""
-    return []
+    return [] if exact else native_experts.prepare(stacks)
