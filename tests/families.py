@@ -19,6 +19,7 @@ from girih.spec import (
     Tokens,
     YarnScaling,
 )
+from mixture_rows import MIXTURES
 from mutants import (
     COMMON,
     ROPE,
@@ -216,4 +217,4 @@ ROWS = GEMMAS | {
         gguf="gpt2",
         redraw=shy(lambda model: model.transformer.h, "c_fc", "c_proj"),
     ),
-} | ROPES | ROUTED  # fmt: skip
+} | ROPES | MIXTURES | ROUTED  # fmt: skip

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from girih.checkpoints.bind import Bound, expand, stored_shape
+from girih.checkpoints.bind import EXPERT, Bound, expand, names_of, stored_shape
 from girih.checkpoints.convert_gguf import FILES, convert_gguf
 from girih.checkpoints.errors import FormatError
 from girih.checkpoints.folder import EMBED, INDEX, SINGLE
@@ -113,6 +113,11 @@ def write_huggingface(
         count = heads.get(names[0], 0)
         place = StoredTensor(name, form, stored_shape(shapes, how, count), folder, 0, 0)
         how = replace(how, name=name)
+        if EXPERT in name:
+            for index, own in enumerate(names_of(how, shapes[0][0])):
+                made = partial(lookup.expert, names[0], index, how, form)
+                entries.append(Outgoing(own, form, place.shape, made))
+            continue
         bound = Bound(names, shapes, place, how, count)
         for copy in (name, *(c for c, first in origin.copies.items() if first == name)):
             entries.append(Outgoing(copy, form, place.shape, partial(lookup.bound, bound)))

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from girih.checkpoints.bind import Bound, bind
+from girih.checkpoints.bind import Bound, bind, fitting
 from girih.checkpoints.errors import FormatError, quoted
 from girih.checkpoints.ggufs import heads_of
 from girih.checkpoints.origin import Origin
@@ -56,9 +56,10 @@ def read_folder(
     module = family(config["model_type"])
     prefix = getattr(module, "PREFIX", "")
     prefix = "" if any(name.startswith(prefix) for name in stored) else prefix
-    table = scaled.names(module)
-    names = {key: unprefixed(value, prefix) for key, value in table.items()}
+    tables = [scaled.names(module), *getattr(module, "OTHER_NAMES", ())]
     tensors = spec.tensors()
+    named = [{key: unprefixed(value, prefix) for key, value in one.items()} for one in tables]
+    names = fitting(named, tensors, stored)
     head, embed = names[HEAD], names[EMBED]
     assert isinstance(head, str) and isinstance(embed, str)
     copies = {head: embed} if HEAD not in tensors and head in stored and embed in stored else {}

@@ -5,9 +5,10 @@ from functools import partial
 
 from girih.checkpoints.bind import Bound
 from girih.checkpoints.mapped import dtype_of, map_tensor, tensor_pieces
-from girih.checkpoints.maps import Value, bound_tensor, unbound
+from girih.checkpoints.maps import Value, bound_tensor, one_of, unbound, whole_of
 from girih.checkpoints.safetensors import Buffer, Outgoing
 from girih.checkpoints.source import Source
+from girih.families.names import Stored
 from girih.kernels.packed import Packed
 from girih.spec import format_of
 
@@ -30,7 +31,15 @@ class Lookup:
     def value(self, name: str) -> Value:
         """One canonical tensor."""
         place = self.places[name]
-        return dict(unbound(place, map_tensor(place.stored)))[name]
+        return dict(unbound(place, whole_of(place)))[name]
+
+    def expert(self, name: str, index: int, how: Stored, form: str) -> Iterator[Buffer]:
+        """The bytes of one expert's tensor, of a canonical one that holds those of all."""
+        place = self.places[name]
+        alone = bool(place.experts) and not place.how.transposed
+        value = map_tensor(place.experts[index]) if alone else one_of(self.value(name), index)
+        plain = value.unpack() if isinstance(value, Packed) else value
+        return tensor_pieces((plain.mT if how.transposed else plain).to(dtype_of(form)))
 
     def bound(self, bound: Bound) -> Iterator[Buffer]:
         """The bytes of a stored tensor that holds some canonical ones."""

@@ -1,13 +1,13 @@
 """Name maps executed: stored tensors to canonical ones, and back."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import torch
 from torch import Tensor
 
 from girih.checkpoints.bind import Bound, plain_shape
 from girih.checkpoints.errors import FormatError
-from girih.checkpoints.mapped import map_tensor
+from girih.checkpoints.mapped import map_tensor, release
 from girih.kernels.packed import Packed
 
 Value = Tensor | Packed
@@ -16,7 +16,27 @@ Value = Tensor | Packed
 def canonical_tensors(bounds: list[Bound]) -> Iterator[tuple[str, Value]]:
     """Each canonical tensor of a checkpoint, mapped from its file wherever no row moves."""
     for bound in bounds:
-        yield from unbound(bound, map_tensor(bound.stored))
+        yield from unbound(bound, whole_of(bound))
+
+
+def whole_of(bound: Bound) -> Value:
+    """What a checkpoint stores of some canonical tensors, mapped; those of experts are stacked.
+
+    Of each expert that has been copied the memory of the file is let go.
+    """
+    if not bound.experts:
+        return map_tensor(bound.stored)
+    first = map_tensor(bound.stored)
+    packed = isinstance(first, Packed)
+    one = first.data if isinstance(first, Packed) else first
+    out = one.new_empty(len(bound.experts), *one.shape)
+    for index, stored in enumerate(bound.experts):
+        part = map_tensor(stored)
+        raw = part.data if isinstance(part, Packed) else part
+        out[index] = raw
+        release(raw)
+    shape = (len(out), *first.shape)
+    return Packed(out, bound.stored.format, shape) if packed else out
 
 
 def unbound(bound: Bound, value: Value) -> Iterator[tuple[str, Value]]:
@@ -38,6 +58,9 @@ def unbound(bound: Bound, value: Value) -> Iterator[tuple[str, Value]]:
         value = rows(value, half_split(bound.shapes[0][0], bound.heads))
     if bound.how.by_head:
         value = rows(value, part_by_part(bound))
+    if bound.how.by_expert:
+        yield from zip(bound.names, blocks_of(value, bound.shapes), strict=True)
+        return
     if bound.how.in_turn:
         yield from zip(bound.names, turns(value, len(bound.names)), strict=True)
         return
@@ -58,6 +81,8 @@ def bound_plain(bound: Bound, canonical: Mapping[str, Value]) -> Tensor:
     """The same without axes of length one."""
     parts = [canonical[name] for name in bound.names]
     plain = [part.unpack() if isinstance(part, Packed) else part for part in parts]
+    if bound.how.by_expert:
+        return torch.cat(plain, 1)
     if bound.how.in_turn:
         value = torch.stack(plain, 2).flatten(1, 2)
         return value.mT.contiguous() if bound.how.transposed else value
@@ -78,6 +103,18 @@ def ordered(bound: Bound, value: Tensor) -> Tensor:
     if bound.how.interleaved:
         value = value[torch.argsort(half_split(value.shape[0], bound.heads))]
     return value[torch.argsort(part_by_part(bound))] if bound.how.by_head else value
+
+
+def blocks_of(value: Value, shapes: Iterable[tuple[int, ...]]) -> Iterator[Value]:
+    """The rows of each expert that several tensors have one after the other."""
+    start = 0
+    for shape in shapes:
+        own = slice(start, start + shape[1])
+        if isinstance(value, Packed):
+            yield Packed(value.data[:, own], value.format, shape)
+        else:
+            yield value[:, own]
+        start += shape[1]
 
 
 def turns(value: Value, count: int) -> Iterator[Value]:
@@ -102,6 +139,13 @@ def headless(value: Value, transposed: bool) -> Value:
 def rows(value: Value, index: Tensor | slice) -> Value:
     """Rows of a tensor, packed or plain."""
     return value.rows(index) if isinstance(value, Packed) else value[index]
+
+
+def one_of(value: Value, index: int) -> Value:
+    """One expert's matrix of a stack."""
+    if isinstance(value, Packed):
+        return Packed(value.data[index], value.format, value.shape[1:])
+    return value[index]
 
 
 def part_by_part(bound: Bound) -> Tensor:

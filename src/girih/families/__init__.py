@@ -13,7 +13,7 @@ from girih.spec.model import Model
 
 SHARED = frozenset(
     {"gguf", "gguf_mixed", "gguf_names", "gguf_names_mixed", "gguf_rotary", "gguf_writing"}
-    | {"config", "latent", "masks", "names", "parts", "rotary", "skeletons"}
+    | {"config", "experts", "latent", "masks", "names", "parts", "rotary", "skeletons"}
 )
 
 

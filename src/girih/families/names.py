@@ -1,7 +1,9 @@
 """How checkpoint names and layouts map to canonical ones, as data that knows its inverse.
 
 A NAMES table maps a canonical name (or several that are stored as one) to where it is stored.
-`{}` stands for the layer. `checkpoints/maps.py` executes the table in both directions.
+`{}` stands for the layer, `{expert}` for the expert: a tensor of each, which are stacked here; a
+table may hold both ways of a family (`OTHER_NAMES`: those of it that are tried where the first
+does not fit). `checkpoints/maps.py` executes the table in both directions.
 """
 
 from collections.abc import Mapping
@@ -29,6 +31,9 @@ class Stored:
     in_turn: bool = False
     """The rows of several canonical tensors of experts in turn: the first of each, the second, and
     so on; `transposed` then means each expert on its own."""
+    by_expert: bool = False
+    """Several canonical tensors of experts stored expert by expert: the rows of all for the first,
+    and so on."""
     ones: tuple[int, ...] = ()
     """The axes of length one that it is stored with besides: (1,) of a convolution [channels, 1,
     width] that is [channels, width] here."""
@@ -91,6 +96,36 @@ SANDWICH: Names = renamed(
 )
 """The same with a norm on both sides of each mixer."""
 
+PROJECTIONS = {"gate": "gate_proj", "up": "up_proj", "down": "down_proj"}
+
+
+def mixture(theirs: str, **names: str) -> Names:
+    """The names of a mixture that stands at a place in each layer, a tensor for each expert.
+
+    `names` are those of `gate`, `up` and `down` where they are not gate_proj, ...
+    """
+    ours, where = "decoder.layers.{}.experts", f"model.layers.{{}}.{theirs}"
+    found = PROJECTIONS | names
+    made: dict[Canonical, str | Stored] = {
+        f"{ours}.{one}.weight": f"{where}.experts.{{expert}}.{name}.weight"
+        for one, name in found.items()
+    }
+    made[f"{ours}.router.weight"] = f"{where}.gate.weight"
+    for one, name in PROJECTIONS.items():
+        made[f"{ours}.shared.{one}.weight"] = f"{where}.shared_expert.{name}.weight"
+    made[f"{ours}.shared.scale.weight"] = f"{where}.shared_expert_gate.weight"
+    return renamed({**LLAMA, **made}, experts_pre="post_attention_layernorm")
+
+
+def stacked(names: Names, theirs: str = "mlp") -> Names:
+    """The same where all experts of a layer are one tensor, their gates with their ups."""
+    ours, where = "decoder.layers.{}.experts", f"model.layers.{{}}.{theirs}.experts"
+    made = {**names, f"{ours}.down.weight": f"{where}.down_proj"}
+    gate, up = (f"{ours}.{one}.weight" for one in ("gate", "up"))
+    del made[gate], made[up]
+    return {**made, (gate, up): Stored(f"{where}.gate_up_proj", by_expert=True)}
+
+
 INPUTS: Names = {
     "decoder.of_layers.embed.weight": "model.embed_tokens_per_layer.weight",
     "decoder.of_layers.project.weight": "model.per_layer_model_projection.weight",
@@ -115,3 +150,15 @@ LATENT: Names = {
     ),
 }
 """The names of DeepSeek's latent attention."""
+
+MIXED, MIXED_AT = "decoder.layers.{}.experts", "model.layers.{}.mlp"
+DEEPSEEK: Names = {
+    **LATENT,
+    **{key: value for key, value in mixture("mlp").items() if str(key).startswith(MIXED)},
+    f"{MIXED}.router.correction": f"{MIXED_AT}.gate.e_score_correction_bias",
+    **{
+        f"{MIXED}.shared.{one}.weight": f"{MIXED_AT}.shared_experts.{name}.weight"
+        for one, name in PROJECTIONS.items()
+    },
+}
+"""The same with a mixture, whose shared experts are one."""

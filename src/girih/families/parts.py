@@ -81,9 +81,13 @@ def attention(
     *,
     biases: tuple[str, ...] = (),
     head_norm: RMSNorm | AllHeads | None = None,
+    theta: float = 10000.0,
     **more: Any,
 ) -> Attention:
-    """Rotary grouped-query attention under the names that Llama's config gave its numbers."""
+    """Rotary grouped-query attention under the names that Llama's config gave its numbers.
+
+    `theta` is the family's default.
+    """
     heads = config.integer("num_attention_heads")
     if heads < 1 or (config.data.get("head_dim") is None and dim % heads):
         raise SpecError(f"hidden_size {dim} is not a multiple of {heads} heads")
@@ -94,7 +98,7 @@ def attention(
         head_dim=head_dim,
         head_norm=head_norm,
         biases=biases,  # type: ignore[arg-type]
-        **({"position": rope(config, head_dim)} | more if "position" not in more else more),
+        **({"position": rope(config, head_dim, theta)} | more if "position" not in more else more),
     )
 
 

@@ -36,19 +36,23 @@ def llama_like(
     mlp_biased: bool = False,
     head_norm: Callable[[RMSNorm], RMSNorm | AllHeads] | None = None,
     tied: bool = False,
+    eps: float = 1e-6,
+    theta: float = 10000.0,
+    mlp: Callable[[Config, int], Sequence[Feed]] | None = None,
     masked: Callable[[Config, int], Masks] | None = None,
     varied: Callable[[Attention, int], Attention] | None = None,
     layer: Callable[[Attend, Feed, Norm], Layer] = pre_normed,
 ) -> Model:
-    """A decoder of RMS-normed attention and gated MLPs; `tied` is the family's default.
+    """A decoder of RMS-normed attention and gated MLPs.
 
-    `head_norm` makes the norm of the heads from that of the layers, `masked` the mask of each layer
-    (without it all are causal); `varied` changes whatever else differs from layer to layer.
+    `tied`, `eps` and `theta` are the family's defaults. `mlp` makes what each layer has in the
+    place of its MLP, `head_norm` the norm of the heads from that of the layers, `masked` the mask
+    of each layer (without it all are causal); `varied` changes whatever else differs.
     """
-    found, norm = sizes(config), RMSNorm(eps=config.number("rms_norm_eps", 1e-6))
+    found, norm = sizes(config), RMSNorm(eps=config.number("rms_norm_eps", eps))
     config.only("rope_interleaved", False)
     of_heads = head_norm(norm) if head_norm else None
-    one = attention(config, found["dim"], biases=biases, head_norm=of_heads)
+    one = attention(config, found["dim"], biases=biases, head_norm=of_heads, theta=theta)
     count = found["count"]
     own = masked(config, count) if masked else (one.mask,) * max(0, min(count, MOST))
     return decoder(
@@ -57,7 +61,7 @@ def llama_like(
             replace(one, mask=mask) if varied is None else varied(replace(one, mask=mask), index)
             for index, mask in enumerate(own)
         ],
-        mlp=feed_forward(config, biased=mlp_biased),
+        mlp=mlp(config, count) if mlp else feed_forward(config, biased=mlp_biased),
         norm=norm,
         head=Head(tied=config.flag("tie_word_embeddings", tied)),
         layer=layer,
