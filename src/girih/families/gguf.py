@@ -128,6 +128,8 @@ def config_from_gguf(
         out |= rotary(reader, name, out, rope_factors)
     if name in PERIODS or name in WINDOWED:
         out |= windows(reader, name, out)
+    if name == "gpt-oss":
+        out = gguf_mixed.stretched(out)
     reader.finish(ignore)
     return out | biases(out["model_type"], shapes)
 

@@ -45,6 +45,8 @@ FEW_BIASES = (
     *("olmo2", "cohere2", "smollm3", LATENT),
 )
 """Architectures of which llama.cpp loads no biases but those of queries, keys and values."""
+LOADED_BIASES = ("attn_q.bias", "attn_k.bias", "attn_v.bias", "exp_probs_b.bias")
+"""Those; the last is what corrects the choice of experts."""
 NEEDED = {
     "olmo2": ("output.weight",),
     "gptneox": ("output.weight", "blk.0.attn_qkv.bias"),
@@ -213,13 +215,16 @@ def unloadable(spec: Model, name: str, stored: Collection[str]) -> str | None:
     """Why llama.cpp would not load these tensors or compute another model, in words."""
     if name in FEW_BIASES:
         for tensor in (each for each in stored if each.endswith(".bias")):
-            if not tensor.endswith(("attn_q.bias", "attn_k.bias", "attn_v.bias")):
+            if not tensor.endswith(LOADED_BIASES):
                 return f"llama.cpp has no place for {tensor} in {name}"
     for tensor in NEEDED.get(name, ()):
         if tensor not in stored:
             return f"llama.cpp wants a {tensor} in {name}, and this model has none"
     (stack,) = spec.stacks
     for _, branch in stack.leaves():
+        heads, kept = (getattr(branch.mixer, key, 0) for key in ("heads", "kv_heads"))
+        if name == "olmoe" and heads != kept:
+            return f"llama.cpp wants as many key heads as query heads in olmoe: {kept}, {heads}"
         if isinstance(branch.mixer, LatentAttention) and branch.mixer.norm != stack.norm:
             return f"llama.cpp norms latents as it does layers: {branch.mixer.norm}, {stack.norm}"
     return None
