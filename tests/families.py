@@ -19,6 +19,7 @@ from girih.spec import (
     Tokens,
     YarnScaling,
 )
+from mamba_rows import MAMBA_ROWS
 from mixture_rows import MIXTURES
 from mutants import (
     COMMON,
@@ -217,4 +218,4 @@ ROWS = GEMMAS | {
         gguf="gpt2",
         redraw=shy(lambda model: model.transformer.h, "c_fc", "c_proj"),
     ),
-} | ROPES | MIXTURES | ROUTED  # fmt: skip
+} | ROPES | MIXTURES | ROUTED | MAMBA_ROWS  # fmt: skip

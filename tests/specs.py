@@ -41,9 +41,11 @@ from girih.spec import (
     Tokens,
     YarnScaling,
 )
+from hybrids import HYBRIDS
 from mambas import MAMBAS
 from mixtures import mixtures
 from scans import PURE_SCANS, SCANS
+from ssds import SSDS
 
 DIM, VOCAB, CONTEXT, SOURCE = 24, 61, 96, 10
 NORM = RMSNorm(eps=1e-5)
@@ -258,7 +260,7 @@ SPECS = {
     ),
 } | mixtures(decoder)
 
-SPECS |= SCANS | MAMBAS
+SPECS |= SCANS | MAMBAS | SSDS | HYBRIDS
 
 
 def crossing(**more):

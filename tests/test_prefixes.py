@@ -39,12 +39,12 @@ def same(model, prompt, one, **options):
 def test_a_shared_beginning_is_read_once(name):
     model = tiny.drawn(name)
     slots = [slot for slots in model.spec.state().values() for slot in slots]
-    forgets = any(slot.window for slot in slots)
+    forgets = any(slot.window or slot.fixed for slot in slots)
     memory, counted = model.memory(sequences=4, tokens=70), tiny.Counted(model)
     asked = dict(max_tokens=6, logprobs=0)
     turns = len({model.spec.rotations(len(prompt) + 6) for prompt in PROMPTS}) > 1
-    # Windows forget where prompts part; the second one leaves a copy of that point. What is rotated
-    # by the length that a sequence will come to is shared by none of another.
+    # Windows and what is fixed forget where prompts part; the second one keeps that point. What is
+    # rotated by the length that a sequence will come to is shared by none of another.
     cached = [0, 0 if forgets or turns else 40, 0 if turns else 40]
     for prompt, held in zip(PROMPTS, cached, strict=True):
         counted.taken()

@@ -12,6 +12,7 @@ from girih.kernels.dispatch import choose, label
 from girih.kernels.grouped import GroupedCall
 from girih.kernels.packed import Packed
 from girih.kernels.selective import SelectiveCall
+from girih.kernels.ssd import SsdCall
 from girih.kernels.state_space import StateSpaceCall
 from girih.nn.attention import Attention
 from girih.nn.cross import CrossAttention
@@ -32,6 +33,7 @@ Call = (
     | GroupedCall
     | ConvCall
     | SelectiveCall
+    | SsdCall
     | StateSpaceCall
 )
 OPS = {
@@ -41,6 +43,7 @@ OPS = {
     GroupedCall: "grouped",
     ConvCall: "conv",
     SelectiveCall: "selective",
+    SsdCall: "ssd",
     StateSpaceCall: "state_space",
 }
 

@@ -12,8 +12,8 @@ from girih.spec.errors import SpecError
 from girih.spec.model import Model
 
 SHARED = frozenset(
-    {"gguf", "gguf_mixed", "gguf_names", "gguf_names_mixed", "gguf_rotary", "gguf_writing"}
-    | {"config", "experts", "latent", "masks", "names", "parts", "rotary", "skeletons"}
+    {"config", "experts", "gguf", "gguf_mixed", "gguf_names", "gguf_names_mixed", "gguf_rotary"}
+    | {"gguf_writing", "hybrids", "latent", "masks", "names", "parts", "rotary", "skeletons"}
 )
 
 

@@ -6,10 +6,22 @@ from types import ModuleType
 
 from torch import Tensor
 
-from girih.kernels import blocked, chunked, gpu, native, pytorch, reference
+from girih.kernels import (
+    blocked,
+    chunked,
+    gpu,
+    native,
+    native_conv,
+    native_selective,
+    native_ssd,
+    pytorch,
+    reference,
+    ssd_chunks,
+)
 from girih.kernels import conv as convolutions
 from girih.kernels import experts as mixtures
 from girih.kernels import selective as selections
+from girih.kernels import ssd as duals
 from girih.kernels import state_space as state_spaces
 from girih.kernels.calls import AppendCall, AttentionCall, LinearCall, Matrices
 from girih.kernels.conv import ConvCall
@@ -17,6 +29,7 @@ from girih.kernels.experts import ExpertsCall, RouteCall, Routed, Stacks
 from girih.kernels.grouped import GroupedCall
 from girih.kernels.packed import Packed
 from girih.kernels.selective import SelectiveCall
+from girih.kernels.ssd import SsdCall
 from girih.kernels.state_space import StateSpaceCall
 
 BACKENDS: dict[str, tuple[ModuleType, ...]] = {
@@ -24,10 +37,11 @@ BACKENDS: dict[str, tuple[ModuleType, ...]] = {
     "append": (native, pytorch, reference),
     "attention": (native, gpu, pytorch, blocked, reference),
     "grouped": (gpu, native, pytorch, blocked, reference),
+    "conv": (native_conv, convolutions),
+    "selective": (native_selective, selections),
+    "ssd": (native_ssd, ssd_chunks, duals),
     "route": (mixtures,),
     "experts": (mixtures,),
-    "conv": (convolutions,),
-    "selective": (selections,),
     "state_space": (chunked, state_spaces),
 }
 """The backends of each operation, the fastest first; what defines it stands last everywhere."""
@@ -128,6 +142,15 @@ def selective(call: SelectiveCall, *, exact: bool) -> tuple[Tensor, Tensor | Non
 def state_space(call: StateSpaceCall, *, exact: bool) -> tuple[Tensor, Tensor]:
     """A linear state space by the chosen backend; [T, C] and the last states [S, C, P, 2]."""
     out: tuple[Tensor, Tensor] = runs("state_space", call, exact).state_space(call)
+    return out
+
+
+def ssd(call: SsdCall, *, exact: bool) -> tuple[Tensor, Tensor | None]:
+    """The scan of Mamba-2 by the chosen backend; [T, I] and the states at last [S, H, N, P].
+
+    None instead of the states where they have been written already.
+    """
+    out: tuple[Tensor, Tensor | None] = runs("ssd", call, exact).ssd(call)
     return out
 
 

@@ -64,8 +64,6 @@ def refuses_rows(x_TI: Tensor, *norms: Norm | Gate | None) -> str | None:
         return f"it runs on the processor, not on {x_TI.device}"
     if x_TI.dtype != torch.float32:
         return f"its input is float32, not {name(x_TI.dtype)}"
-    if any(isinstance(norm, Norm) and norm.weight_I is None for norm in norms):
-        return "its norms have weights"
     if torch.is_grad_enabled() and (x_TI.requires_grad or any(map(learns, norms))):
         return "it has no gradients"
     return None

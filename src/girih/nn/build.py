@@ -15,6 +15,7 @@ from girih.nn import (
     inputs,
     latent,
     mamba,
+    mamba2,
     mlp,
     norm,
     reverse,
@@ -27,8 +28,8 @@ from girih.plan import Plan, plan_of
 from girih.spec import Model as Spec
 
 MODULES = (
-    *(attention, cross, experts, grouped, inputs, latent, mamba, mlp, norm, reverse, stack),
-    state_space,
+    *(attention, cross, experts, grouped, inputs, latent, mamba, mamba2, mlp, norm, reverse),
+    *(stack, state_space),
 )
 """Imported for what they register."""
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from girih.spec.base import Flops, Tensor, Work, require
 from girih.spec.formats import Format, format_of
 from girih.spec.model import Model
-from girih.spec.pool import Pool
+from girih.spec.pool import Pool, fixed_bytes
 
 DEFAULT_CONTEXT = 4096
 """Tokens that are counted where neither the caller nor the spec says how many."""
@@ -28,7 +28,7 @@ class Cost:
     state_bytes_per_token: int
     """State that one more token of one sequence adds, on the average where some tokens add more."""
     state_bytes: int
-    """State of `batch` sequences of `context` tokens each, and of their sources."""
+    """What `batch` sequences of `context` tokens each, and their sources, leave in memory."""
     prefill: Flops
     """`batch` prompts of `context` tokens, visible pairs only, one row of logits each."""
     prefill_dense: Flops
@@ -105,14 +105,22 @@ def state_bytes(spec: Model, tokens: int, state: str, sources: int = 0, slack: i
     """The bytes that one sequence of `tokens` tokens leaves in memory, in the format `state`.
 
     `sources` is how many entries of another stack it attends to. With `slack`, windows keep so many
-    tokens more, by which they can be rewound.
+    tokens more, by which they can be rewound. What is fixed counts once and in float32; that a step
+    needs a second place for it, and each mark one more, is counted in what is set aside
+    (`pool_bytes`).
     """
+    slots = [slot for kinds in spec.state().values() for slot in kinds]
     asked = Pool(sequences=1, capacity=tokens, slack=slack, sources=sources)
-    return pool_bytes(spec, asked, state)
+    growing = asked.bytes([slot for slot in slots if not slot.fixed], state)
+    return growing + sum(fixed_bytes(slot, state) for slot in slots if slot.fixed)
 
 
 def pool_bytes(spec: Model, pool: Pool, state: str) -> int:
-    """The bytes of all that is set aside for the state of some sequences."""
+    """The bytes of all that is set aside for the state of some sequences.
+
+    They are what `State.bytes` says once it is allocated: rooms or pages of what grows, and of what
+    is fixed two places for each sequence and one for each snapshot.
+    """
     return pool.bytes([slot for kinds in spec.state().values() for slot in kinds], state)
 
 

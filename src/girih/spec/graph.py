@@ -72,6 +72,8 @@ def branch_graphs(branch: Branch, dim: int) -> list[dict[str, Any]]:
         for place, part in enumerate(parts):
             part["name"] = f"{branch.name}.{part['name']}"
             part["pre"] = part["pre"] or (words(branch.pre) if branch.pre else None)
+            if branch.scale is not None:
+                part["scale"] = (part["scale"] or 1.0) * branch.scale
             part["parallel"] = True
             part["parameters"] += 0 if place else shared
         return parts
@@ -85,6 +87,7 @@ def branch_graph(branch: Branch, dim: int) -> dict[str, Any]:
         "mixer": words(branch.mixer),
         "pre": words(branch.pre) if branch.pre else None,
         "post": words(branch.post) if branch.post else None,
+        "scale": branch.scale,
         "parallel": False,
         "parameters": sum_of(branch.tensors(dim)),
         "state": [{"name": slot.name, "shape": list(slot.shape)} for slot in branch.state()],

@@ -159,16 +159,18 @@ class Mamba2(Node):
 
     def state(self) -> tuple[Slot, ...]:
         """The tail of the convolution and what the heads remember."""
-        shape = (self.heads, self.head_dim, self.states)
+        shape = (self.heads, self.states, self.head_dim)
         return self.conv.slot(self.channels), Slot("scan", shape, fixed=True)
 
     def flops(self, dim: int, work: Work) -> Flops:
         """The matrix products, and the convolution and scan."""
         shapes = self.tensors(dim)
         linear = sum(shapes[f"{name}.weight"].numel for name in ("z", "x", "b", "c", "dt", "o"))
-        taps = 2 * self.channels * self.conv.width
-        scan = 5 * self.inner * self.states + 3 * self.inner
-        return Flops(2 * linear * work.tokens, scan=(taps + scan) * work.tokens)
+        # For each state: kept h, B (dt x), their sum, C h and its sum, which takes one less; for each
+        # feature: dt x, D x, y + D x, y silu(z); for each head: dt and its bias, dt A.
+        scan = (5 * self.states + 3) * self.inner + 2 * self.heads
+        each = self.conv.flops(self.channels) + scan
+        return Flops(2 * linear * work.tokens, scan=each * work.tokens)
 
 
 @node

@@ -45,7 +45,7 @@ INLINE void normed(const float* x, int64_t count, bool centred, const float* wei
     const float mean = centred ? row_sum(x, count, [](Floats v) { return v; }) / count : 0;
     const float squares = row_sum(x, count, [&](Floats v) { return (v - mean) * (v - mean); });
     const float scale = 1 / std::sqrt(squares / count + eps);
-    for (int64_t i = 0; i < count; ++i) out[i] = (x[i] - mean) * scale * weight[i];
+    for (int64_t i = 0; i < count; ++i) out[i] = (x[i] - mean) * scale * (weight ? weight[i] : 1);
     for (int64_t i = 0; bias && i < count; ++i) out[i] += bias[i];
 }
 inline void prepare(const Before& before, const float* x, int64_t count, float* out) {

@@ -135,3 +135,30 @@ INLINE Floats exponential(Floats x) {
     sum = (((sum * rest + 1 / 24.0f) * rest + 1 / 6.0f) * rest + 0.5f) * rest * rest + rest + 1.0f;
     return sum * bits_as<Floats>((bits_as<Ints>(shifted) - bits_as<int32_t>(MAGIC) + 127) << 23);
 }
+// 2 to the power of x, within 2e-7 of it; zero below what float32 holds. Nearly 1 close to zero: no step of a long
+// product of such powers is off by more than the rounding of x.
+INLINE Floats power_of_two(Floats x) {
+#if WIDE == 512
+    const Floats whole = (Floats)_mm512_roundscale_ps((__m512)x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+#else
+    x = x < -126.0f ? spread(-126.0f) : x;
+    const Floats shifted = x + MAGIC, whole = shifted - MAGIC;
+#endif
+    const Floats rest = x - whole;
+    const Floats sum = (((rest * 1.32647e-3f + 9.67151e-3f) * rest + 5.550734e-2f) * rest + 0.24022242f) * rest + 0.69314698f;
+#if WIDE == 512
+    return (Floats)_mm512_scalef_ps((__m512)(sum * rest + 1.0f), (__m512)whole);
+#else
+    return (sum * rest + 1.0f) * bits_as<Floats>((bits_as<Ints>(shifted) - bits_as<int32_t>(MAGIC) + 127) << 23);
+#endif
+}
+// The logarithm of 1 + u, within 2e-8 of it, for u from 0 to 1.
+INLINE Floats log_of_one_and(Floats u) {
+    const Floats s = u / (u + 2.0f), q = s * s;
+    Floats sum = q * (1 / 13.0f) + 1 / 11.0f;
+    sum = ((((sum * q + 1 / 9.0f) * q + 1 / 7.0f) * q + 1 / 5.0f) * q + 1 / 3.0f) * q + 1.0f;
+    return 2.0f * s * sum;
+}
+INLINE Floats softplus(Floats x) {
+    return (x < 0 ? Floats{} : x) + log_of_one_and(power_of_two(magnitude(x) * -1.44269504f));
+}

@@ -1,0 +1,13 @@
+"""Falcon-Mamba: Mamba whose steps, B and C go through norms without weights."""
+
+from girih.families.config import Config
+from girih.families.hybrids import BACKBONE, selective_decoder
+from girih.spec import Model, RMSNorm
+
+ARCHITECTURE, NAMES = "FalconMambaForCausalLM", BACKBONE
+
+
+def spec(config: Config) -> Model:
+    """The spec of a `falcon_mamba` config."""
+    eps = config.number("mixer_rms_eps", 1e-6)
+    return selective_decoder(config, RMSNorm(eps=eps, weighted=False))

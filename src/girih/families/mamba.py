@@ -1,0 +1,12 @@
+"""Mamba: a stack of its selective scans and nothing else."""
+
+from girih.families.config import Config
+from girih.families.hybrids import BACKBONE, selective_decoder
+from girih.spec import Model
+
+ARCHITECTURE, NAMES = "MambaForCausalLM", BACKBONE
+
+
+def spec(config: Config) -> Model:
+    """The spec of a `mamba` config."""
+    return selective_decoder(config)
