@@ -1,10 +1,12 @@
 """Falcon-Mamba: Mamba whose steps, B and C go through norms without weights."""
 
 from girih.families.config import Config
+from girih.families.gguf_names_mixed import MAMBA
 from girih.families.hybrids import BACKBONE, selective_decoder
 from girih.spec import Model, RMSNorm
 
 ARCHITECTURE, NAMES = "FalconMambaForCausalLM", BACKBONE
+GGUF_NAMES = MAMBA
 
 
 def spec(config: Config) -> Model:

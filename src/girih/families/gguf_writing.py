@@ -8,7 +8,7 @@ from collections.abc import Collection
 from dataclasses import fields
 from typing import Any
 
-from girih.families import gguf_mixed
+from girih.families import gguf_mixed, gguf_scans
 from girih.families.config import plain
 from girih.families.gguf import ARCHITECTURES, LAYER, OWN_WIDTH, PERIODS, RMS, WINDOWED
 from girih.families.gguf_rotary import LATENT, banded
@@ -21,6 +21,8 @@ from girih.spec import (
     LatentAttention,
     LinearScaling,
     Llama3Scaling,
+    Mamba,
+    Mamba2,
     Model,
     Node,
     RMSNorm,
@@ -36,6 +38,7 @@ WRITTEN = {family: name for name, family in ARCHITECTURES.items()} | {
     "mistral": "llama",
     "deepseek_v2": LATENT,
     "mixtral": "llama",
+    "falcon_mamba": "mamba",
 }
 """model_type -> `general.architecture`."""
 CONTEXT = 2048
@@ -75,21 +78,23 @@ def metadata_of(spec: Model, name: str) -> dict[str, Any]:
     mixers = [branch.mixer for _, branch in stack.leaves()]
     attends = [mixer for mixer in mixers if isinstance(mixer, Attend)]
     dense = [mixer for mixer in mixers if isinstance(mixer, MLP | Experts)]
-    if not attends or not dense or stack.norm is None or stack.head is None:
+    scans = [mixer for mixer in mixers if isinstance(mixer, Mamba | Mamba2)]
+    if not ((attends and dense) or scans) or stack.norm is None or stack.head is None:
         raise SpecError("a model without attention, MLP, last norm or head has no GGUF metadata")
     out: dict[str, Any] = {
         "context_length": stack.context or CONTEXT,
         "embedding_length": stack.dim,
         "block_count": len(stack.layers),
-        "feed_forward_length": dense[0].hidden,
+        "feed_forward_length": dense[0].hidden if dense else 0,
         "vocab_size": stack.input.vocab,
         RMS if isinstance(stack.norm, RMSNorm) else LAYER: stack.norm.eps,
-        "attention.head_count": attends[0].heads,
-        **widths(attends[0], stack, name),
+        "attention.head_count": attends[0].heads if attends else 0,
+        **(widths(attends[0], stack, name) if attends else {}),
         **rotation(attends),
         **windows(attends, stack, name),
+        **(gguf_scans.metadata(scans[0]) if scans else {}),
         **mixture(stack, name),
-        "attn_logit_softcapping": getattr(attends[0], "softcap", None),
+        "attn_logit_softcapping": getattr(attends[0], "softcap", None) if attends else None,
         "final_logit_softcapping": stack.head.softcap,
         "logit_scale": stack.head.scale,
     }

@@ -1,10 +1,12 @@
 """Mamba: a stack of its selective scans and nothing else."""
 
 from girih.families.config import Config
+from girih.families.gguf_names_mixed import MAMBA
 from girih.families.hybrids import BACKBONE, selective_decoder
 from girih.spec import Model
 
 ARCHITECTURE, NAMES = "MambaForCausalLM", BACKBONE
+GGUF_NAMES = MAMBA
 
 
 def spec(config: Config) -> Model:
