@@ -9,12 +9,13 @@ import gguf
 import torch
 
 from families import ROWS
-from ggufs_mixed import add_experts, dense, taken_apart
+from ggufs_mixed import SCANS, add_experts, add_scans, dense, taken_apart
+from mutants import Row
 
 ARCHS = {name: arch for arch, name in gguf.MODEL_ARCH_NAMES.items()}
 BY_TYPE = {"gemma3_text": "gemma3", "gpt_neox": "gptneox", "deepseek_v3": "deepseek2"} | {
     "deepseek_v2": "deepseek2", "gpt_oss": "gpt-oss", "mixtral": "llama", "qwen2_moe": "qwen2moe",
-    "qwen3_moe": "qwen3moe",
+    "qwen3_moe": "qwen3moe", "falcon_mamba": "mamba",
 }  # fmt: skip
 MATRICES_T = ("c_attn", "c_proj", "c_fc")
 
@@ -31,6 +32,10 @@ NEAR_FAR = ROWS["gemma3"].config["rope_parameters"] | {
 }
 WHOLE = dict(rope_parameters=dict(rope_type="default", rope_theta=300.0))
 LATENT = dict(attention_bias=False, rms_norm_eps=1e-6)
+MAMBA2 = dict(
+    vocab_size=97, hidden_size=48, num_hidden_layers=2, state_size=10, num_heads=6, head_dim=16,
+    n_groups=3, expand=2, conv_kernel=3, layer_norm_epsilon=3e-2, chunk_size=8,
+)  # fmt: skip
 MORE = {
     "gemma": changed("gemma"),
     "gemma2": changed("gemma2", query_pre_attn_scalar=10),
@@ -47,6 +52,13 @@ MORE = {
     "deepseek-plain": changed("deepseek-v3", q_lora_rank=None, **LATENT | WHOLE),
     "deepseek-v2-experts": changed("deepseek-v2-greedy", n_group=None, topk_group=None, **LATENT),
     "deepseek-v3-experts": changed("deepseek-v3-experts", **LATENT),
+    "mixtral": changed("mixtral"),
+    "qwen2-moe": changed("qwen2-moe", decoder_sparse_step=1),
+    "qwen3-moe": changed("qwen3-moe", mlp_only_layers=[]),
+    "olmoe": changed("olmoe", num_key_value_heads=6, norm_topk_prob=False),
+    "mamba": changed("mamba"),
+    "falcon-mamba": changed("falcon-mamba", mixer_rms_eps=3e-2, layer_norm_epsilon=3e-2),
+    "mamba2": Row("mamba2", MAMBA2, gguf="mamba2"),
     "gpt-oss": changed("gpt-oss", swiglu_limit=7.0, rope_parameters=WHOLE["rope_parameters"]),
 }  # fmt: skip
 """The families of which the list of all has no file, since its rows are about other facts."""
@@ -67,13 +79,16 @@ def apart(weight, heads):
 
 def sizes(config):
     """Width, heads, key heads and layers under whichever name the config has them."""
-    heads = config.num_attention_heads
+    heads = getattr(config, "num_attention_heads", 0)
     kv_heads = getattr(config, "num_key_value_heads", heads)
     return config.hidden_size, heads, kv_heads, config.num_hidden_layers
 
 
 def add_header(writer, config, arch):
     """The metadata that llama.cpp's converter writes for such a config."""
+    if arch in SCANS:
+        add_scans(writer, config, arch)
+        return
     dim, heads, kv_heads, layers = sizes(config)
     writer.add_context_length(getattr(config, "max_position_embeddings", 2048))
     writer.add_embedding_length(dim)
@@ -173,7 +188,7 @@ def write(path, row, model, kind="F32"):
     wanted = gguf.GGMLQuantizationType[kind]
     block = gguf.GGML_QUANT_SIZES[wanted][0]
     state = model.state_dict().items()
-    for name, value in (pair for one in state for pair in taken_apart(*one, arch).items()):
+    for name, value in (pair for one in state for pair in taken_apart(*one, arch, config).items()):
         if name == "lm_head.weight" and config.tie_word_embeddings:
             continue
         for theirs, data in laid_out(name, value, arch, config):

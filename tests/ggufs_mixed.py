@@ -36,8 +36,49 @@ def dense(config):
     return config.first_k_dense_replace >= config.num_hidden_layers
 
 
-def taken_apart(name, value, arch):
+SCANS = ("mamba", "mamba2")
+
+
+def add_scans(writer, config, arch):
+    """All keys of a stack of scans."""
+    inner = config.expand * config.hidden_size
+    writer.add_context_length(2048)
+    writer.add_embedding_length(config.hidden_size)
+    writer.add_feed_forward_length(0)
+    writer.add_head_count(0)
+    writer.add_block_count(config.num_hidden_layers)
+    writer.add_ssm_conv_kernel(config.conv_kernel)
+    writer.add_ssm_inner_size(inner)
+    writer.add_ssm_state_size(config.state_size)
+    writer.add_layer_norm_rms_eps(config.layer_norm_epsilon)
+    if arch == "mamba2":
+        writer.add_ssm_time_step_rank(config.num_heads)
+        writer.add_ssm_group_count(config.n_groups)
+        return
+    writer.add_ssm_time_step_rank(config.time_step_rank)
+    if config.model_type == "falcon_mamba":
+        writer.add_ssm_dt_b_c_rms(True)
+
+
+def of_scan(name, value, config):
+    """A tensor of a scan as llama.cpp stores it."""
+    name = name.replace("dt_bias", "dt_proj.bias")
+    if name.endswith("conv1d.weight"):
+        value = value.squeeze(1)
+    if name.endswith("A_log"):
+        value = -value.exp()
+    if hasattr(config, "n_groups"):
+        if name.endswith(("A_log", ".D")):
+            value = value.unsqueeze(1)
+        if name.endswith("mixer.norm.weight"):
+            value = value.view(config.n_groups, -1)
+    return {name: value}
+
+
+def taken_apart(name, value, arch, config):
     """A tensor of the reference library under the names that the map of llama.cpp's names knows."""
+    if ".mixer." in name:
+        return of_scan(name, value, config)
     if arch == "gpt-oss" and "experts" in name:
         kind = "bias" if name.endswith("_bias") else "weight"
         plain = value if kind == "bias" else value.mT

@@ -258,6 +258,7 @@ BIASED = {
     **dict.fromkeys(("mamba", "mamba2", "falcon_mamba"), gguf_scans.BIASED),
     "starcoder2": {"use_bias": "attn_q"},
     "gpt_neox": {"attention_bias": "attn_qkv"},
+    "qwen2_moe": {"qkv_bias": "attn_q"},
     "deepseek_v3": {"attention_bias": "attn_kv_a_mqa", "mlp_bias": "ffn_up"},
 }
 """The flag of a family's biases, and the tensor whose bias is there with them."""
