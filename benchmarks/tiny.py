@@ -63,7 +63,7 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "deepseek_v3, experts": LATENT_EXPERTS | dict(n_group=4, topk_group=2),
     "gpt_oss": SIZE
     | dict(head_dim=32, num_local_experts=8, num_experts_per_tok=3, sliding_window=8)
-    | dict(swiglu_limit=7.0, rope_theta=300.0),
+    | dict(rope_parameters=dict(rope_type="default", rope_theta=300.0)),
 }  # fmt: skip
 """What is shown of a model -> its config; the type is the first word."""
 

@@ -239,7 +239,10 @@ def unseen(spec: Model, name: str) -> str | None:
     """What llama.cpp takes no notice of, in words; None where there is nothing."""
     for stack in spec.stacks:
         for _, branch in stack.leaves():
-            mask = getattr(branch.mixer, "mask", None)
+            mask, position = (getattr(branch.mixer, key, None) for key in ("mask", "position"))
+            how = position.scaling if isinstance(position, Rope) else None
+            if name == "gpt-oss" and isinstance(how, YarnScaling):
+                return "llama.cpp rounds the bands of YaRN in gpt-oss: its text may be another"
             if name in WINDOWED and isinstance(mask, Sliding):
                 return (
                     f"llama.cpp has no windows in {name}: beyond {mask.left + 1} tokens its text "
