@@ -19,6 +19,7 @@ from girih.spec import (
     Tokens,
     YarnScaling,
 )
+from hybrid_rows import HYBRIDS
 from mamba_rows import MAMBA_ROWS
 from mixture_rows import MIXTURES
 from mutants import (
@@ -218,4 +219,4 @@ ROWS = GEMMAS | {
         gguf="gpt2",
         redraw=shy(lambda model: model.transformer.h, "c_fc", "c_proj"),
     ),
-} | ROPES | MIXTURES | ROUTED | MAMBA_ROWS  # fmt: skip
+} | ROPES | MIXTURES | ROUTED | MAMBA_ROWS | HYBRIDS  # fmt: skip

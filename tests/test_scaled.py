@@ -21,7 +21,9 @@ from girih.kernels.packed import Packed
 from girih.nn.build import canonical
 from oracle import PROMPTS, TOLERANCE, reference_logits, reference_model
 
-WIDE = dict(hidden_size=96, intermediate_size=64, num_hidden_layers=2, swiglu_limit=7.0, head_dim=16)
+WIDE = dict(
+    hidden_size=96, intermediate_size=64, num_hidden_layers=2, swiglu_limit=7.0, head_dim=16
+)
 MXFP4 = dict(quant_method="mxfp4", modules_to_not_convert=["model.layers.*.self_attn"])
 
 

@@ -12,17 +12,9 @@ from girih.spec.errors import SpecError
 from girih.spec.model import Model
 
 SHARED = frozenset(
-    {
-        "config",
-        "experts",
-        "gguf",
-        "gguf_mixed",
-        "gguf_names",
-        "gguf_names_mixed",
-        "gguf_rotary",
-        "gguf_scans",
-    }
-    | {"gguf_writing", "hybrids", "latent", "masks", "names", "parts", "rotary", "skeletons"}
+    {"config", "experts", "hybrids", "latent", "masks", "names", "parts", "rotary", "scan_names"}
+    | {"gguf", "gguf_mixed", "gguf_names", "gguf_names_mixed", "gguf_rotary", "gguf_scans"}
+    | {"gguf_writing", "skeletons"}
 )
 
 

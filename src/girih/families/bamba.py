@@ -3,10 +3,11 @@
 from dataclasses import replace
 
 from girih.families.config import Config
-from girih.families.hybrids import BAMBA, dual, dual_names, ignore, limits, listed
+from girih.families.hybrids import BAMBA, dual, ignore, limits, listed
 from girih.families.names import LLAMA, Names, renamed
 from girih.families.parts import attention, biases, decoder, feed_forward, sizes
 from girih.families.rotary import rope
+from girih.families.scan_names import dual_names
 from girih.spec import Head, Model, RMSNorm
 
 ARCHITECTURE = "BambaForCausalLM"

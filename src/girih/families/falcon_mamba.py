@@ -2,7 +2,8 @@
 
 from girih.families.config import Config
 from girih.families.gguf_names_mixed import MAMBA
-from girih.families.hybrids import BACKBONE, selective_decoder
+from girih.families.hybrids import selective_decoder
+from girih.families.scan_names import BACKBONE
 from girih.spec import Model, RMSNorm
 
 ARCHITECTURE, NAMES = "FalconMambaForCausalLM", BACKBONE

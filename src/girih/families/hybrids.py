@@ -1,14 +1,28 @@
 """Decoders of scans, alone or among layers of attention."""
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
 
 from girih.families.config import Config
-from girih.families.masks import MOST
-from girih.families.names import Names, Stored, both
-from girih.families.parts import mixed, repeated, sizes, stack_of
-from girih.spec import Head, Layer, Mamba, Mamba2, Model, RMSNorm, ShortConv, SpecError
+from girih.families.experts import TRAINING
+from girih.families.parts import ACTIVATIONS, Attend, Feed, mixed, repeated, sizes, stack_of
+from girih.spec import (
+    MLP,
+    Experts,
+    Head,
+    Layer,
+    Mamba,
+    Mamba2,
+    Mixer,
+    Model,
+    Norm,
+    RMSNorm,
+    Router,
+    RouterGroups,
+    SharedExpert,
+    ShortConv,
+    SpecError,
+)
 from girih.spec.base import show
 
 BAMBA = {
@@ -23,6 +37,16 @@ BAMBA = {
     "chunk": "mamba_chunk_size",
 }
 """What Bamba's config calls the numbers of Mamba-2, and Granite's."""
+NEMOTRON = {
+    "heads": "mamba_num_heads",
+    "head_dim": "mamba_head_dim",
+    "states": "ssm_state_size",
+    "groups": "n_groups",
+    "width": "conv_kernel",
+    "biased": "use_bias",
+    "conv_biased": "use_conv_bias",
+    "chunk": "chunk_size",
+}
 WORDS = {
     "linear_attention": "scan",
     "mamba": "scan",
@@ -134,9 +158,64 @@ def limits(config: Config, key: str = "time_step_limit") -> dict[str, float | No
     return {"least_step": low or None, "most_step": None if high == math.inf else high}
 
 
+PATTERN = {"M": "scan", "*": "attn", "-": "mlp", "E": "experts"}
+
+
+def patterned(config: Config) -> list[str]:
+    """What each layer of Nemotron-H is, from a list of words or, formerly, a text of letters."""
+    text = config.get("hybrid_override_pattern", None)
+    words = config.get("layers_block_type", None)
+    if words is None and isinstance(text, str) and set(text) <= set(PATTERN):
+        found = [PATTERN[letter] for letter in text]
+    elif words is None and text is not None:
+        raise SpecError(f"{config.path}: hybrid_override_pattern {show(text)} is not of M, *, -, E")
+    else:
+        count = len(words) if isinstance(words, list) else 0
+        found = kinds(config, "layers_block_type", count, tuple(PATTERN.values()))
+    config.only("num_hidden_layers", len(found))
+    return found
+
+
+def sparse_feed(config: Config, biased: bool) -> Experts:
+    """The experts of Nemotron-H beside one for all tokens, none of them with a gate."""
+    ignore(config, *TRAINING, "moe_shared_expert_overlap", "n_shared_experts")
+    ignore(
+        config, "mtp_layers_block_type", "num_nextn_predict_layers", "mtp_hybrid_override_pattern"
+    )
+    latent = config.integer("moe_latent_size", None)
+    if latent is not None:
+        raise SpecError(f"moe_latent_size {latent}: experts of a narrower stream are not supported")
+    kind = config.word("mlp_hidden_act", ACTIVATIONS, "relu2")
+    groups, kept = config.integer("n_group", 1), config.integer("topk_group", 1)
+    wide = config.integer("moe_shared_expert_intermediate_size", 7688)
+    return Experts(
+        count=config.integer("n_routed_experts", 8),
+        hidden=config.integer("moe_intermediate_size", 7688),
+        activation=kind,
+        gated=False,
+        router=Router(
+            top=config.integer("num_experts_per_tok", 2),
+            scores="sigmoid",
+            renormalised=config.flag("norm_topk_prob", True),
+            corrected=True,
+            groups=None if groups == 1 else RouterGroups(count=groups, kept=kept, by="two largest"),
+            scale=config.number("routed_scaling_factor", 1.0),
+        ),
+        shared=SharedExpert(mlp=MLP(hidden=wide, activation=kind, gated=False, biased=biased)),
+    )
+
+
+def periodic(config: Config, key: str, period: int, offset: int, count: int) -> list[bool]:
+    """Which layers are of a kind that comes once in so many, from an offset on (Jamba)."""
+    every, first = config.integer(f"{key}_period", period), config.integer(f"{key}_offset", offset)
+    if not 0 <= first < every:
+        raise SpecError(f"{config.path}: {key}_offset {first} is not below {key}_period {every}")
+    return [index % every == first for index in range(len(repeated(0, count)))]
+
+
 def kinds(config: Config, key: str, count: int, known: Sequence[str]) -> list[str]:
     """What each layer is, of these: "scan", "attn", "mlp", "experts"; by default all are scans."""
-    words = config.words(key, ["mamba"] * max(0, min(count, MOST)))
+    words = config.words(key, repeated("mamba", count))
     if len(words) != count:
         raise SpecError(f"{config.path}: {len(words)} {key} for {count} layers")
     for word in words:
@@ -155,60 +234,53 @@ def listed(config: Config, key: str, count: int) -> set[int]:
     return set(found)
 
 
-SCAN = "decoder.layers.{}.scan"
-
-
-def dual_names(theirs: str) -> Names:
-    """The names of Mamba-2 in the Hugging Face layout, whose module of a layer is called so."""
-    into = [f"{SCAN}.{name}" for name in ("z", "x", "b", "c", "dt")]
-    return {
-        **{
-            tuple(f"{name}.{kind}" for name in into): f"{theirs}.in_proj.{kind}"
-            for kind in ("weight", "bias")
-        },
-        **both(f"{SCAN}.o", f"{theirs}.out_proj"),
-        f"{SCAN}.conv.weight": Stored(f"{theirs}.conv1d.weight", ones=(1,)),
-        f"{SCAN}.conv.bias": f"{theirs}.conv1d.bias",
-        f"{SCAN}.a_log": f"{theirs}.A_log",
-        f"{SCAN}.dt_bias": f"{theirs}.dt_bias",
-        f"{SCAN}.skip": f"{theirs}.D",
-        f"{SCAN}.norm.weight": f"{theirs}.norm.weight",
-    }
-
-
-def selective_names(theirs: str) -> Names:
-    """The names of Mamba in the Hugging Face layout, whose module of a layer is called so."""
-    low = tuple(f"{SCAN}.{name}.weight" for name in ("dt_down", "b", "c"))
-    return {
-        **{
-            (f"{SCAN}.x.{kind}", f"{SCAN}.z.{kind}"): f"{theirs}.in_proj.{kind}"
-            for kind in ("weight", "bias")
-        },
-        low: f"{theirs}.x_proj.weight",
-        **both(f"{SCAN}.dt_up", f"{theirs}.dt_proj"),
-        **both(f"{SCAN}.o", f"{theirs}.out_proj"),
-        f"{SCAN}.conv.weight": Stored(f"{theirs}.conv1d.weight", ones=(1,)),
-        f"{SCAN}.conv.bias": f"{theirs}.conv1d.bias",
-        f"{SCAN}.a_log": f"{theirs}.A_log",
-        f"{SCAN}.skip": f"{theirs}.D",
-    }
-
-
-BACKBONE: Names = {
-    "decoder.embed.weight": "backbone.embeddings.weight",
-    f"{SCAN}.pre.weight": "backbone.layers.{}.norm.weight",
-    **selective_names("backbone.layers.{}.mixer"),
-    "decoder.norm.weight": "backbone.norm_f.weight",
-    "decoder.head.weight": "lm_head.weight",
-}
-"""The names of a stack of Mamba and nothing else."""
-
-
 def ignore(config: Config, *keys: str) -> None:
     """Take keys that say nothing of what is computed: how weights began, how a loss was made."""
     for key in keys:
         config.get(key, None)
 
 
-BEGINNING: Any = ("time_step_max", "time_step_floor", "rescale_prenorm_residual")
-"""Keys about how the weights of a scan began."""
+def granite_feed(config: Config) -> Feed:
+    """The experts of Granite beside one for all tokens, or that alone."""
+    ignore(config, *TRAINING)
+    activation = config.word("hidden_act", ACTIVATIONS, "silu")
+    mlp = MLP(hidden=config.integer("shared_intermediate_size", 1024), activation=activation)
+    count, hidden = config.integer("num_local_experts", 8), config.integer("intermediate_size")
+    router = Router(top=config.integer("num_experts_per_tok", 2))
+    if not count:
+        return mlp
+    shared = SharedExpert(mlp=mlp)
+    return Experts(count=count, hidden=hidden, activation=activation, router=router, shared=shared)
+
+
+def multiplier(config: Config, key: str) -> float | None:
+    """What something is multiplied by; None: by one."""
+    value = config.number(key, 1.0)
+    return None if value == 1 else float(value)
+
+
+def divided(config: Config, key: str) -> Head:
+    """A head whose logits are divided by a number."""
+    by, tied = config.number(key, 1.0), config.flag("tie_word_embeddings", False)
+    if by <= 0:
+        raise SpecError(f"{config.path}: {key} {by} is not above zero")
+    return Head(tied=tied, scale=None if by == 1 else 1 / by)
+
+
+def scaled(scale: float | None) -> Callable[[Attend, Feed, Norm], Layer]:
+    """A layer whose mixers stand behind a norm each, and what they give is multiplied."""
+
+    def layer(mixer: Attend, mlp: Feed, norm: Norm) -> Layer:
+        parts: tuple[Mixer, ...] = (mixer, mlp)
+        return Layer(branches=tuple(mixed(one, pre=norm, scale=scale) for one in parts))
+
+    return layer
+
+
+UNUSED = (
+    *("time_step_limit", "expand", "residual_in_fp32", "mamba_proj_bias", "use_mamba_kernels"),
+    *("mamba_ssm_cache_dtype", "num_logits_to_keep"),
+)
+"""Keys of Nemotron-H that nothing is computed from."""
+BEGINNING = ("time_step_max", "time_step_floor", "rescale_prenorm_residual")
+"""Keys about how the weights of Mamba-2 began."""

@@ -2,20 +2,13 @@
 
 from girih.families.config import Config
 from girih.families.gguf_names_mixed import MAMBA2
-from girih.families.hybrids import BEGINNING, dual, dual_names, ignore, limits
-from girih.families.names import Names
+from girih.families.hybrids import BEGINNING, dual, ignore, limits
 from girih.families.parts import mixed, repeated, sizes, stack_of
+from girih.families.scan_names import backbone, dual_names
 from girih.spec import Head, Layer, Model, RMSNorm
 
 ARCHITECTURE, GGUF_NAMES = "Mamba2ForCausalLM", MAMBA2
-THEIRS = "backbone.layers.{}"
-NAMES: Names = {
-    "decoder.embed.weight": "backbone.embeddings.weight",
-    "decoder.layers.{}.scan.pre.weight": f"{THEIRS}.norm.weight",
-    **dual_names(f"{THEIRS}.mixer"),
-    "decoder.norm.weight": "backbone.norm_f.weight",
-    "decoder.head.weight": "lm_head.weight",
-}
+NAMES = backbone(dual_names("backbone.layers.{}.mixer"))
 KEYS = {
     "heads": "num_heads",
     "head_dim": "head_dim",

@@ -43,6 +43,7 @@ ACTIVATIONS = {
     "gelu_pytorch_tanh": "gelu_tanh",
     "gelu_fast": "gelu_tanh",
     "relu": "relu",
+    "relu2": "relu2",
 }
 """`hidden_act` of the Hugging Face layout -> our word; gelu_new is the tanh approximation."""
 

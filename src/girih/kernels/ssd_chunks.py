@@ -2,7 +2,8 @@
 
 Within a chunk a token reads those before it as linear attention does, and what the chunks before
 left as a state (Dao and Gu, arXiv 2405.21060, section 6).
-T tokens, S sequences, K chunks, L tokens of one, H heads, G groups of E heads, P features, N states.
+T tokens, S sequences, K chunks, L tokens of one, H heads, G groups of E heads, P features, N states
+of each.
 """
 
 from collections.abc import Sequence

@@ -17,6 +17,7 @@ from girih.spec.model import Model, Stack
 from girih.spec.norms import AllHeads
 from girih.spec.positions import RelativeBias, Rope, Sinusoid
 from girih.spec.scalings import ProportionalScaling
+from girih.spec.scans import Mamba2
 from girih.spec.state_space import StateSpace
 
 
@@ -146,6 +147,8 @@ def words(value: Node) -> str:
         return f"layer input: {value.activation}, width {value.width:,}"
     if isinstance(value, StateSpace):
         return state_space_words(value)
+    if isinstance(value, Mamba2):
+        return dual_words(value)
     if isinstance(value, Reversed):
         return f"from the end: {words(value.mixer)}"
     return value.what
@@ -164,6 +167,15 @@ def experts_words(value: Experts) -> str:
         parts.append(f"{value.shared.what} {value.shared.mlp.hidden:,}")
         parts[-1] += " times a gate" if value.shared.gated else ""
     return "experts: " + ", ".join(parts)
+
+
+def dual_words(value: Mamba2) -> str:
+    """Mamba-2 in a few words: its heads, what they remember and what steps are kept within."""
+    parts = [f"{value.heads} heads x {value.head_dim}", f"{value.states} states"]
+    parts += [f"{value.groups} groups"] if value.groups > 1 else []
+    bounds = ((">=", value.least_step), ("<=", value.most_step))
+    parts += [f"steps {sign} {bound:g}" for sign, bound in bounds if bound is not None]
+    return f"{value.what}: " + ", ".join([*parts, f"convolution of {value.conv.width}"])
 
 
 def state_space_words(value: StateSpace) -> str:

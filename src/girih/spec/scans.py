@@ -166,8 +166,8 @@ class Mamba2(Node):
         """The matrix products, and the convolution and scan."""
         shapes = self.tensors(dim)
         linear = sum(shapes[f"{name}.weight"].numel for name in ("z", "x", "b", "c", "dt", "o"))
-        # For each state: kept h, B (dt x), their sum, C h and its sum, which takes one less; for each
-        # feature: dt x, D x, y + D x, y silu(z); for each head: dt and its bias, dt A.
+        # For each state: kept h, B (dt x), their sum, C h and its sum, which takes one less; for
+        # each feature: dt x, D x, y + D x, y silu(z); for each head: dt and its bias, dt A.
         scan = (5 * self.states + 3) * self.inner + 2 * self.heads
         each = self.conv.flops(self.channels) + scan
         return Flops(2 * linear * work.tokens, scan=each * work.tokens)
