@@ -12,6 +12,7 @@ from girih.kernels import (
     gpu,
     native,
     native_conv,
+    native_experts,
     native_selective,
     native_ssd,
     pytorch,
@@ -40,8 +41,8 @@ BACKENDS: dict[str, tuple[ModuleType, ...]] = {
     "conv": (native_conv, convolutions),
     "selective": (native_selective, selections),
     "ssd": (native_ssd, ssd_chunks, duals),
-    "route": (mixtures,),
-    "experts": (mixtures,),
+    "route": (native_experts, mixtures),
+    "experts": (native_experts, pytorch, mixtures),
     "state_space": (chunked, state_spaces),
 }
 """The backends of each operation, the fastest first; what defines it stands last everywhere."""
@@ -161,4 +162,4 @@ def prepare(matrices: Matrices, *, exact: bool) -> list[Packed]:
 
 def prepare_experts(stacks: Stacks, *, exact: bool) -> list[Packed]:
     """The same of the matrices of experts."""
-    return []
+    return [] if exact else native_experts.prepare(stacks)
