@@ -26,6 +26,12 @@ LATENT = (
     | dict(num_key_value_heads=4, first_k_dense_replace=3, kv_lora_rank=32, qk_nope_head_dim=24)
     | dict(qk_rope_head_dim=8, v_head_dim=16)
 )
+SCAN = dict(vocab_size=97, hidden_size=64, num_hidden_layers=3, layer_norm_epsilon=1e-5)
+EXPERTS = SIZE | dict(num_experts=8, num_experts_per_tok=3, moe_intermediate_size=32)
+LATENT_EXPERTS = LATENT | dict(
+    first_k_dense_replace=1, n_routed_experts=8, num_experts_per_tok=3, n_shared_experts=2,
+    moe_intermediate_size=32, routed_scaling_factor=1.5,
+)  # fmt: skip
 CONFIGS: dict[str, dict[str, Any]] = {
     "llama": SIZE,
     "llama, YaRN": SIZE | dict(rope_scaling=YARN),
@@ -46,6 +52,18 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "deepseek_v2": LATENT,
     "deepseek_v3": LATENT
     | dict(q_lora_rank=40, rope_scaling=YARN | dict(mscale=0.7, mscale_all_dim=0.7)),
+    "mamba": SCAN | dict(state_size=16, time_step_rank=4, expand=2, conv_kernel=4),
+    "falcon_mamba": SCAN | dict(state_size=16, time_step_rank=4, expand=2, mixer_rms_eps=1e-5),
+    "mamba2": SCAN | dict(state_size=16, expand=2, num_heads=8, head_dim=16, n_groups=2),
+    "mixtral": SIZE | dict(num_local_experts=8, num_experts_per_tok=3, sliding_window=None),
+    "qwen2_moe": EXPERTS | dict(shared_expert_intermediate_size=96),
+    "qwen3_moe": EXPERTS | dict(head_dim=32, norm_topk_prob=True),
+    "olmoe": SIZE | dict(num_experts=8, num_experts_per_tok=3, num_key_value_heads=4),
+    "deepseek_v2, experts": LATENT_EXPERTS,
+    "deepseek_v3, experts": LATENT_EXPERTS | dict(n_group=4, topk_group=2),
+    "gpt_oss": SIZE
+    | dict(head_dim=32, num_local_experts=8, num_experts_per_tok=3, sliding_window=8)
+    | dict(rope_parameters=dict(rope_type="default", rope_theta=300.0)),
 }  # fmt: skip
 """What is shown of a model -> its config; the type is the first word."""
 

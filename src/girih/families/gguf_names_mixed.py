@@ -4,7 +4,7 @@ Facts: its converters (`conversion/*.py`) and loaders (`src/models/*.cpp`).
 """
 
 from girih.families.gguf_names import GGUF, INTERLEAVED, LATENT_SPLIT, LATENT_WHOLE
-from girih.families.names import ATTN, Names, both
+from girih.families.names import ATTN, Names, Stored, both
 
 EXPERTS, BLOCK = "decoder.layers.{}.experts", "blk.{}"
 MIXTURE: Names = {
@@ -31,3 +31,40 @@ GPT_OSS: Names = {
     f"{EXPERTS}.pre.weight": f"{BLOCK}.post_attention_norm.weight",
     f"{ATTN}.sinks": f"{BLOCK}.attn_sinks.weight",
 }
+
+SCAN = "decoder.layers.{}.scan"
+SCANS: Names = {
+    f"{SCAN}.pre.weight": f"{BLOCK}.attn_norm.weight",
+    **both(f"{SCAN}.conv", f"{BLOCK}.ssm_conv1d"),
+    **both(f"{SCAN}.o", f"{BLOCK}.ssm_out"),
+}
+SELECTIVE: Names = {
+    **SCANS,
+    **{
+        (f"{SCAN}.x.{kind}", f"{SCAN}.z.{kind}"): f"{BLOCK}.ssm_in.{kind}"
+        for kind in ("weight", "bias")
+    },
+    tuple(f"{SCAN}.{name}.weight" for name in ("dt_down", "b", "c")): f"{BLOCK}.ssm_x.weight",
+    **both(f"{SCAN}.dt_up", f"{BLOCK}.ssm_dt"),
+    f"{SCAN}.a_log": Stored(f"{BLOCK}.ssm_a", minus_exp=True),
+    f"{SCAN}.skip": f"{BLOCK}.ssm_d",
+    **{
+        f"{SCAN}.{name}_norm.weight": f"{BLOCK}.ssm_{name}_norm.weight" for name in ("dt", "b", "c")
+    },
+}
+"""The names of a selective scan."""
+INTO = [f"{SCAN}.{name}" for name in ("z", "x", "b", "c", "dt")]
+DUAL: Names = {
+    **SCANS,
+    **{
+        tuple(f"{name}.{kind}" for name in INTO): f"{BLOCK}.ssm_in.{kind}"
+        for kind in ("weight", "bias")
+    },
+    f"{SCAN}.a_log": Stored(f"{BLOCK}.ssm_a", ones=(1,), minus_exp=True),
+    f"{SCAN}.dt_bias": f"{BLOCK}.ssm_dt.bias",
+    f"{SCAN}.skip": Stored(f"{BLOCK}.ssm_d", ones=(1,)),
+    f"{SCAN}.norm.weight": Stored(f"{BLOCK}.ssm_norm.weight", per_head=True),
+}
+"""The names of Mamba-2."""
+MAMBA: Names = {**MIXED, **SELECTIVE}
+MAMBA2: Names = {**MIXED, **DUAL}
