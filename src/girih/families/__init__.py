@@ -11,12 +11,11 @@ from girih.spec.base import show
 from girih.spec.errors import SpecError
 from girih.spec.model import Model
 
-SHARED = frozenset(
-    (
-        "config delta_names experts gguf gguf_mixed gguf_names gguf_names_mixed gguf_rotary "
-        "gguf_scans gguf_writing hybrids latent masks names parts rotary scan_names skeletons"
-    ).split()
-)
+SHARED = {
+    "config", "delta_names", "experts", "gguf", "gguf_mixed", "gguf_names", "gguf_names_mixed",
+    "gguf_rotary", "gguf_scans", "gguf_writing", "hybrids", "latent", "masks", "names", "parts",
+    "rotary", "scan_names", "skeletons",
+}  # fmt: skip
 
 
 def known() -> list[str]:
