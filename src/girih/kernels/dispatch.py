@@ -20,6 +20,7 @@ from girih.kernels import (
     native_ssd,
     pytorch,
     reference,
+    selective_chunks,
     ssd_chunks,
 )
 from girih.kernels import conv as convolutions
@@ -45,7 +46,7 @@ BACKENDS: dict[str, tuple[ModuleType, ...]] = {
     "grouped": (gpu, native, pytorch, blocked, reference),
     "conv": (native_conv, gpu, convolutions),
     "delta": (native_delta, gpu, delta_chunks, deltas),
-    "selective": (native_selective, gpu, selections),
+    "selective": (native_selective, gpu, selective_chunks, selections),
     "ssd": (native_ssd, gpu, ssd_chunks, duals),
     "route": (native_experts, mixtures),
     "experts": (native_experts, pytorch, mixtures),
