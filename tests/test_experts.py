@@ -60,7 +60,9 @@ def activated(values, gate):
 def by_loops(call):
     """Token by token, expert by expert, in float64."""
     own, rows = call.stacks, []
-    for x, chosen, weights in zip(call.rows.x_TI.double(), call.chosen_Tk, call.weights_Tk, strict=True):
+    for x, chosen, weights in zip(
+        call.rows.x_TI.double(), call.chosen_Tk, call.weights_Tk, strict=True
+    ):
         total = 0
         for index, weight in zip(chosen.tolist(), weights.double(), strict=True):
             values = [
