@@ -6,7 +6,7 @@ from types import ModuleType
 
 from torch import Tensor
 
-from girih.kernels import blocked, chunked, gpu, native, native_experts, pytorch, reference
+from girih.kernels import blocked, chunked, gpu, native, native_experts, pytorch, reference, stacked
 from girih.kernels import conv as convolutions
 from girih.kernels import experts as mixtures
 from girih.kernels import selective as selections
@@ -25,7 +25,7 @@ BACKENDS: dict[str, tuple[ModuleType, ...]] = {
     "attention": (native, gpu, pytorch, blocked, reference),
     "grouped": (gpu, native, pytorch, blocked, reference),
     "route": (native_experts, mixtures),
-    "experts": (native_experts, pytorch, mixtures),
+    "experts": (native_experts, stacked, pytorch, mixtures),
     "conv": (convolutions,),
     "selective": (selections,),
     "state_space": (chunked, state_spaces),
