@@ -77,5 +77,7 @@ def products(x_PI: Tensor, stack_EOI: Tensor, bias_EO: Tensor | None, counts: li
 
 
 def between(parts: list[Tensor], gate: Gate) -> Tensor:
-    """The hidden features of products with up, or with gate and up."""
+    """The hidden features of products with up, or with gate and up, whose memory may be used."""
+    if gate.gated and gate.activation == "silu":
+        return torch.nn.functional.silu(parts[0], inplace=True).mul_(parts[1])
     return gated(*parts, gate) if gate.gated else activated(parts[0], gate)
