@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from girih.kernels.calls import AppendCall, AttentionCall, LinearCall, Rows
 from girih.kernels.conv import ConvCall
+from girih.kernels.delta import DeltaCall
 from girih.kernels.dispatch import choose, label
 from girih.kernels.grouped import GroupedCall
 from girih.kernels.packed import Packed
@@ -32,6 +33,7 @@ Call = (
     | AttentionCall
     | GroupedCall
     | ConvCall
+    | DeltaCall
     | SelectiveCall
     | SsdCall
     | StateSpaceCall
@@ -42,6 +44,7 @@ OPS = {
     AttentionCall: "attention",
     GroupedCall: "grouped",
     ConvCall: "conv",
+    DeltaCall: "delta",
     SelectiveCall: "selective",
     SsdCall: "ssd",
     StateSpaceCall: "state_space",

@@ -12,8 +12,19 @@ from girih.spec.errors import SpecError
 from girih.spec.model import Model
 
 SHARED = frozenset(
-    {"config", "experts", "gguf", "gguf_mixed", "gguf_names", "gguf_names_mixed", "gguf_rotary"}
-    | {"gguf_writing", "hybrids", "latent", "masks", "names", "parts", "rotary", "scan_names"}
+    {"config", "delta_names", "experts", "gguf", "gguf_mixed", "gguf_names"}
+    | {
+        "gguf_names_mixed",
+        "gguf_rotary",
+        "gguf_writing",
+        "hybrids",
+        "latent",
+        "masks",
+        "names",
+        "parts",
+        "rotary",
+        "scan_names",
+    }
     | {"skeletons"}
 )
 

@@ -61,5 +61,6 @@ def carried(call: Call) -> tuple[CarriedC, tuple[object, ...], Tensor | None]:
         spans = torch.tensor([[s, 0, count] for s, count in enumerate(call.counts)])
         last = memory[several:]
     places = memory.data_ptr(), table.data_ptr(), spans.data_ptr()
-    made = CarriedC(*places, len(call.counts), *memory.shape[1:])
+    channels = memory.shape[-1]
+    made = CarriedC(*places, len(call.counts), memory[0].numel() // channels, channels)
     return made, (made, memory, table, spans), last

@@ -1,0 +1,19 @@
+"""Gated delta rules: tiny specs, rows of the list in specs.py."""
+
+from girih.spec import DeltaNet, OutputGate, RMSNorm, ShortConv
+from scans import scanning
+
+CONV = ShortConv(width=4, biased=False)
+SHAPE = dict(heads=4, key_heads=4, key_dim=6, value_dim=5, conv=CONV, norm=RMSNorm(eps=1e-3))
+SILU, SIGMOID = OutputGate(activation="silu"), OutputGate(activation="sigmoid")
+LOW = OutputGate(activation="sigmoid", rank=3)
+DELTAS = {
+    "delta": scanning(DeltaNet(**SHAPE, gate=SILU)),
+    "delta-grouped": scanning(DeltaNet(**SHAPE | dict(key_heads=2), gate=SILU)),
+    "delta-of-channels": scanning(DeltaNet(**SHAPE, gate=SIGMOID, decay_rank=3)),
+    "delta-low-rank": scanning(
+        DeltaNet(
+            **SHAPE | dict(heads=6, key_heads=2, conv=ShortConv(width=3)), gate=LOW, decay_rank=2
+        )
+    ),
+}
