@@ -14,6 +14,7 @@ from girih.spec.model import Model
 SHARED = frozenset(
     {"config", "experts", "hybrids", "latent", "masks", "names", "parts", "rotary", "scan_names"}
     | {"gguf", "gguf_mixed", "gguf_names", "gguf_names_mixed", "gguf_rotary", "gguf_scans"}
+    | {"gguf_hybrids"}
     | {"gguf_writing", "skeletons"}
 )
 

@@ -66,5 +66,13 @@ DUAL: Names = {
     f"{SCAN}.norm.weight": Stored(f"{BLOCK}.ssm_norm.weight", per_head=True),
 }
 """The names of Mamba-2."""
+KINDS = ("scan", "attn", "mlp", "experts")
 MAMBA: Names = {**MIXED, **SELECTIVE}
 MAMBA2: Names = {**MIXED, **DUAL}
+JAMBA: Names = MAMBA
+GRANITE: Names = {**MIXED_INTERLEAVED, **DUAL}
+ONE_BRANCH: Names = {
+    **MAMBA2,
+    **{f"decoder.layers.{{}}.{kind}.pre.weight": f"{BLOCK}.attn_norm.weight" for kind in KINDS},
+}
+"""The same where each layer is one branch behind one norm."""

@@ -8,7 +8,7 @@ from collections.abc import Collection
 from dataclasses import fields
 from typing import Any
 
-from girih.families import gguf_mixed, gguf_scans
+from girih.families import gguf_hybrids, gguf_mixed, gguf_scans
 from girih.families.config import plain
 from girih.families.gguf import ARCHITECTURES, LAYER, OWN_WIDTH, PERIODS, RMS, WINDOWED
 from girih.families.gguf_rotary import LATENT, banded
@@ -39,6 +39,8 @@ WRITTEN = {family: name for name, family in ARCHITECTURES.items()} | {
     "deepseek_v2": LATENT,
     "mixtral": "llama",
     "falcon_mamba": "mamba",
+    "bamba": "granitehybrid",
+    "nemotron_h": "nemotron_h",
 }
 """model_type -> `general.architecture`."""
 CONTEXT = 2048
@@ -61,7 +63,7 @@ CLOSE = 1e-6
 Attend = Attention | LatentAttention
 
 
-def architecture(model_type: object) -> str:
+def architecture(model_type: object, spec: Model) -> str:
     """The name of a family's architecture in GGUF files; SpecError where llama.cpp has none."""
     if not isinstance(model_type, str) or model_type not in WRITTEN:
         known = ", ".join(sorted(WRITTEN))
@@ -69,7 +71,9 @@ def architecture(model_type: object) -> str:
             f"model_type {plain(model_type)} has no GGUF architecture that llama.cpp runs; "
             f"those that have: {known}"
         )
-    return WRITTEN[model_type]
+    mixers = (branch.mixer for stack in spec.stacks for _, branch in stack.leaves())
+    mixed = model_type == "nemotron_h" and any(isinstance(mixer, Experts) for mixer in mixers)
+    return gguf_hybrids.MOE if mixed else WRITTEN[model_type]
 
 
 def metadata_of(spec: Model, name: str) -> dict[str, Any]:
@@ -97,6 +101,7 @@ def metadata_of(spec: Model, name: str) -> dict[str, Any]:
         "attn_logit_softcapping": getattr(attends[0], "softcap", None) if attends else None,
         "final_logit_softcapping": stack.head.softcap,
         "logit_scale": stack.head.scale,
+        **(gguf_hybrids.metadata(stack, name) if scans and attends else {}),
     }
     if name == "gptneox":
         out["use_parallel_residual"] = True
