@@ -5,6 +5,7 @@ by a hundred times, or the row would not notice the mistake.
 """
 
 from configs import DEEPSEEK, NEOX, SIZE, YARN
+from delta_rows import DELTA_FAMILIES
 from gemmas import GEMMAS
 from girih.spec import (
     MLP,
@@ -38,7 +39,7 @@ from mutants import (
 from ropes import ROPES
 from routed import ROUTED
 
-ROWS = GEMMAS | {
+ROWS = DELTA_FAMILIES | GEMMAS | {
     "llama": Row(
         "llama", SIZE | dict(rope_theta=500.0), ROPE | COMMON, gguf="llama"
     ),

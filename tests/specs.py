@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from deltas import DELTAS
 from girih.spec import (
     MLP,
     Alibi,
@@ -260,7 +261,7 @@ SPECS = {
     ),
 } | mixtures(decoder)
 
-SPECS |= SCANS | MAMBAS | SSDS | HYBRIDS
+SPECS |= DELTAS | HYBRIDS | MAMBAS | SCANS | SSDS
 
 
 def crossing(**more):

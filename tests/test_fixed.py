@@ -130,9 +130,155 @@ class Life:
 
 @pytest.mark.parametrize("storage", STORAGES, ids=str)
 def test_a_state_carries_what_was_given_to_it(storage):
-    for seed in range(3):
+    for seed in range(2):
         life = Life(seed, **storage)
         life.live()
         assert [life.state.positions(row) for row in range(ROWS)] == life.lengths
     exact = torch.float64 if storage.get("dtype") == torch.float64 else torch.float32
     assert {memory.dtype for memory in life.state.fixed.memory.values()} == {exact}
+
+
+def fed(state, row=0, count=2):
+    """A step of one sequence, counted; what it carries then."""
+    step = step_of([[0] * count], state=state, rows=[row])
+    made = write(step)[0]
+    state.advance(step)
+    return made
+
+
+def test_a_point_is_marked_where_it_is_reached():
+    state = state_of(snapshots=2)
+    start = state.mark(1)
+    fed(state, 1)
+    second = fed(state, 1)
+    marks = [state.mark(1) for _ in range(9)]  # of one point, which take one snapshot together
+    fed(state, 1)
+    for at in (2, 5):
+        with pytest.raises(ValueError, match=f"1 has passed token {at} without a mark, and what"):
+            state.mark(1, at)
+    with pytest.raises(ValueError, match="sequence 1 of 6 tokens has no point at token 7"):
+        state.mark(1, 7)
+    again = state.mark(1, 4)
+    for mark in marks:
+        state.release(mark)
+    assert [state.reach(1, at) for at in (0, 3, 4, 5, 6, 99)] == [0, 0, 4, 4, 6, 6]
+    last = state.mark(1)
+    fed(state, 1)
+    with pytest.raises(ValueError, match=r"2 points are marked, for which there are 2 snapshots;"):
+        state.mark(1)
+    state.mark(1, 6), state.mark(2), state.mark(1, 0)
+    state.rewind(again)
+    assert torch.equal(read(step_of([[0]], state=state, rows=[1]))[0], second)
+    with pytest.raises(ValueError, match="cannot be rewound to token 6: there is no such mark"):
+        state.rewind(last)
+    state.rewind(start)
+    assert not read(step_of([[0]], state=state, rows=[1])).any()
+
+
+def test_all_places_are_used_before_one_is_refused():
+    """Every row steps at once, each with a mark that no other has, and forks share the rest."""
+    state = state_of(sequences=5, snapshots=5)
+    rows = list(range(5))
+    for _ in range(3):
+        marks = [state.mark(row) for row in rows]
+        step = step_of([[0]] * 5, state=state, rows=rows)
+        made = write(step)
+        state.advance(step)
+        step = step_of([[0]] * 5, state=state, rows=rows)
+        assert torch.equal(read(step), made)
+        write(step)
+        if marks[0].length:
+            used = {*state.fixed.rows, *(mark.place for mark in marks), *state.fixed.next.values()}
+            assert used == set(range(15))
+        for mark in marks:
+            state.release(mark)
+
+
+def test_kernels_are_told_where_to_read_and_write():
+    state = state_of(sequences=3, snapshots=1)
+    assert step_of([[0]]).carrier("a", "scan") is None
+    step = step_of([[0], [0]], state=state, rows=[2, 0])
+    carrier = step.carrier("a", "scan", "conv")
+    assert [memory.shape[1:] for memory in carrier.memory] == [(2, 3, 4), (5, 3)]
+    addresses = [memory.data_ptr() for memory in (*carrier.memory, carrier.table)]
+    assert carrier.table[[0, 2], 0].tolist() == [-1, -1]
+    before = []
+    for turn in range(5):
+        step = step_of([[0], [0]], state=state, rows=[2, 0])
+        assert step.carrier("a", "scan", "conv") is carrier
+        reads, writes = carrier.table[step.spans[:, 0]].T.tolist()
+        assert not set(reads) & set(writes) and len(set(writes)) == 2
+        if turn:
+            assert reads == before
+            scans = [carrier.memory[0][place] for place in reads]
+            assert torch.equal(torch.stack(scans), step.carried("a", scan=(2, 3, 4))[0])
+        write(step)
+        state.advance(step)
+        before = writes
+    assert [memory.data_ptr() for memory in (*carrier.memory, carrier.table)] == addresses
+    state.evict(0)
+    step = step_of([[0]], state=state, rows=[0])
+    assert step.carrier("a", "scan", "conv").table[0, 0] == -1
+
+
+def test_a_step_without_a_state_begins_with_zeros_and_leaves_nothing():
+    step = step_of([[0] * 3, [0]])
+    conv, scan = step.carried("anywhere", conv=(2, 3), scan=(4,))
+    assert conv.shape == (2, 2, 3) and scan.shape == (2, 4) and not conv.any() and not scan.any()
+    step.carry("anywhere", conv=conv + 1, scan=scan)
+    assert not step.carried("anywhere", conv=(2, 3))[0].any()
+
+
+def test_a_step_that_ends_halfway_changes_nothing():
+    state = state_of()
+    had = fed(state)
+    step = step_of([[0] * 4], state=state)
+    step.carry("a", scan=torch.ones(1, 2, 3, 4))  # and then it ends, before the rest is carried
+    again = step_of([[0]], state=state)
+    assert torch.equal(read(again)[0], had) and state.positions(0) == 2
+
+
+def test_what_is_carried_does_not_hold_on_to_how_it_was_made():
+    state = state_of()
+    weight = torch.ones(1, 2, 3, 4, requires_grad=True)
+    step = step_of([[0]], state=state)
+    write(step)
+    step.carry("a", scan=weight * 2)
+    state.advance(step)
+    (scan,) = step_of([[0]], state=state).carried("a", scan=(2, 3, 4))
+    assert scan.eq(2).all() and not scan.requires_grad
+
+
+MISFITS = {
+    "another width": ({"scan": torch.ones(1, 2, 3, 5)}, "scan of shape [1, 2, 3, 5] in float32"),
+    "two sequences": ({"conv": torch.ones(2, 5, 3)}, "the state has [1, 5, 3] in float32"),
+    "rounded": ({"scan": torch.ones(1, 2, 3, 4).bfloat16()}, "in bfloat16 cannot be carried on"),
+    "to be rounded": ({"scan": torch.ones(1, 2, 3, 4).double()}, "in float64 cannot be carried"),
+    "no such slot": ({"scam": torch.ones(1)}, "the state carries no 'scam': it is that of another"),
+    "one that grows": ({"k": torch.ones(1, 1, 2)}, "the state carries no 'k'"),
+}
+
+
+@pytest.mark.parametrize("name", MISFITS)
+def test_what_does_not_fit_is_refused_by_name(name):
+    values, says = MISFITS[name]
+    state = state_of()
+    had = fed(state)
+    step = step_of([[0]], state=state)
+    with pytest.raises(ValueError) as caught:
+        step.carry("a", **values)
+    assert str(caught.value).startswith("a: ") and says in str(caught.value)
+    assert torch.equal(read(step)[0], had)
+
+
+def test_a_state_of_another_model_is_refused():
+    step = step_of([[0]], state=state_of())
+    with pytest.raises(ValueError, match=r"c: the state carries no 'scan': it is that of another"):
+        step.carried("c", scan=(7,))
+    with pytest.raises(ValueError, match=r"b: the state's scan has the shape \[7\], the layer's"):
+        step.carried("b", scan=(8,))
+    with pytest.raises(ValueError, match="c: the state carries no 'conv'"):
+        step.carrier("c", "conv")
+    wide = step_of([[0]], state=state_of(dtype=torch.float64))
+    wide.carry("b", scan=torch.ones(1, 7))  # exact in more digits
+    wide.carry("b", scan=torch.ones(1, 7).double())

@@ -11,7 +11,7 @@ from girih.checkpoints.gguf import GGUF
 from girih.checkpoints.stored import stored_bytes
 from girih.families import family
 from girih.families.gguf import config_from_gguf
-from girih.spec import Attention, LatentAttention, Mamba2, Model, SpecError
+from girih.spec import Attention, DeltaNet, LatentAttention, Mamba2, Model, SpecError
 
 FACTORS = "rope_freqs.weight"
 MOST_FACTORS = 4096
@@ -72,6 +72,9 @@ def heads_of(spec: Model) -> dict[str, int]:
                 for kind in ("weight", "bias"):
                     out[f"{path}.q.{kind}"] = branch.mixer.heads
                     out[f"{path}.k.{kind}"] = branch.mixer.kv_heads
+            elif isinstance(branch.mixer, DeltaNet):
+                for kind in ("q", "beta"):
+                    out[f"{path}.{kind}.weight"] = branch.mixer.key_heads
             elif isinstance(branch.mixer, LatentAttention):
                 for kind in ("k_up", "v_up"):
                     out[f"{path}.{kind}.weight"] = branch.mixer.heads

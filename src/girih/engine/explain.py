@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from girih.kernels.calls import AppendCall, AttentionCall, LinearCall, Rows
 from girih.kernels.conv import ConvCall
+from girih.kernels.delta import DeltaCall
 from girih.kernels.dispatch import choose, label
 from girih.kernels.experts import ExpertsCall, RouteCall
 from girih.kernels.grouped import GroupedCall
@@ -35,6 +36,7 @@ Call = (
     | AttentionCall
     | GroupedCall
     | ConvCall
+    | DeltaCall
     | SelectiveCall
     | SsdCall
     | StateSpaceCall
@@ -47,6 +49,7 @@ OPS = {
     AttentionCall: "attention",
     GroupedCall: "grouped",
     ConvCall: "conv",
+    DeltaCall: "delta",
     SelectiveCall: "selective",
     SsdCall: "ssd",
     StateSpaceCall: "state_space",

@@ -12,10 +12,9 @@ from girih.spec.errors import SpecError
 from girih.spec.model import Model
 
 SHARED = frozenset(
-    {"config", "experts", "hybrids", "latent", "masks", "names", "parts", "rotary", "scan_names"}
-    | {"gguf", "gguf_mixed", "gguf_names", "gguf_names_mixed", "gguf_rotary", "gguf_scans"}
-    | {"gguf_hybrids"}
-    | {"gguf_writing", "skeletons"}
+    {"config", "delta_names", "experts", "hybrids", "latent", "masks", "names", "parts", "rotary"}
+    | {"gguf", "gguf_hybrids", "gguf_mixed", "gguf_names", "gguf_names_mixed", "gguf_rotary"}
+    | {"gguf_scans", "gguf_writing", "scan_names", "skeletons"}
 )
 
 

@@ -59,7 +59,7 @@ def sizes(config: Config) -> dict[str, Any]:
 
 
 def biases(
-    config: Config, key: str = "attention_bias", default: bool = False, of: str = "qkvo"
+    config: Config, key: str = "attention_bias", default: bool = False, of: Sequence[str] = "qkvo"
 ) -> tuple[Any, ...]:
     """Those of these products of attention, or none."""
     return tuple(of) if config.flag(key, default) else ()

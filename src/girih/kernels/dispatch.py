@@ -9,9 +9,11 @@ from torch import Tensor
 from girih.kernels import (
     blocked,
     chunked,
+    delta_chunks,
     gpu,
     native,
     native_conv,
+    native_delta,
     native_experts,
     native_selective,
     native_ssd,
@@ -20,12 +22,14 @@ from girih.kernels import (
     ssd_chunks,
 )
 from girih.kernels import conv as convolutions
+from girih.kernels import delta as deltas
 from girih.kernels import experts as mixtures
 from girih.kernels import selective as selections
 from girih.kernels import ssd as duals
 from girih.kernels import state_space as state_spaces
 from girih.kernels.calls import AppendCall, AttentionCall, LinearCall, Matrices
 from girih.kernels.conv import ConvCall
+from girih.kernels.delta import DeltaCall
 from girih.kernels.experts import ExpertsCall, RouteCall, Routed, Stacks
 from girih.kernels.grouped import GroupedCall
 from girih.kernels.packed import Packed
@@ -38,9 +42,10 @@ BACKENDS: dict[str, tuple[ModuleType, ...]] = {
     "append": (native, pytorch, reference),
     "attention": (native, gpu, pytorch, blocked, reference),
     "grouped": (gpu, native, pytorch, blocked, reference),
-    "conv": (native_conv, convolutions),
-    "selective": (native_selective, selections),
-    "ssd": (native_ssd, ssd_chunks, duals),
+    "conv": (native_conv, gpu, convolutions),
+    "delta": (native_delta, gpu, delta_chunks, deltas),
+    "selective": (native_selective, gpu, selections),
+    "ssd": (native_ssd, gpu, ssd_chunks, duals),
     "route": (native_experts, mixtures),
     "experts": (native_experts, pytorch, mixtures),
     "state_space": (chunked, state_spaces),
@@ -137,6 +142,15 @@ def selective(call: SelectiveCall, *, exact: bool) -> tuple[Tensor, Tensor | Non
     None instead of the states where they have been written into the state already.
     """
     out: tuple[Tensor, Tensor | None] = runs("selective", call, exact).selective(call)
+    return out
+
+
+def delta(call: DeltaCall, *, exact: bool) -> tuple[Tensor, Tensor | None]:
+    """A gated delta rule by the chosen backend; [T, H V] and the last states [S, H, K, V].
+
+    None instead of the states where they have been written into the state already.
+    """
+    out: tuple[Tensor, Tensor | None] = runs("delta", call, exact).delta(call)
     return out
 
 

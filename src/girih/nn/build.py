@@ -10,6 +10,7 @@ from girih.kernels.packed import Packed
 from girih.nn import (
     attention,
     cross,
+    deltanet,
     experts,
     grouped,
     inputs,
@@ -28,8 +29,8 @@ from girih.plan import Plan, plan_of
 from girih.spec import Model as Spec
 
 MODULES = (
-    *(attention, cross, experts, grouped, inputs, latent, mamba, mamba2, mlp, norm, reverse),
-    *(stack, state_space),
+    *(attention, cross, deltanet, experts, grouped, inputs, latent, mamba, mamba2, mlp, norm),
+    *(reverse, stack, state_space),
 )
 """Imported for what they register."""
 

@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from girih.spec.base import Flops, Tensor, Work, require
+from girih.spec.base import Flops, Slot, Tensor, Work, require
 from girih.spec.formats import Format, format_of
 from girih.spec.model import Model
 from girih.spec.pool import Pool, fixed_bytes
@@ -29,6 +29,8 @@ class Cost:
     """State that one more token of one sequence adds, on the average where some tokens add more."""
     state_bytes: int
     """What `batch` sequences of `context` tokens each, and their sources, leave in memory."""
+    state_fixed_bytes: int
+    """Of that, what is fixed whatever the context: in float32 in every format of states."""
     prefill: Flops
     """`batch` prompts of `context` tokens, visible pairs only, one row of logits each."""
     prefill_dense: Flops
@@ -71,6 +73,7 @@ def cost(
         state=state,
         state_bytes_per_token=growth(spec, context, state),
         state_bytes=batch * state_bytes(spec, context, state, sources),
+        state_fixed_bytes=batch * sum(fixed_bytes(slot, state) for slot in fixed_slots(spec)),
         prefill=times(spec.flops(whole), batch),
         prefill_dense=times(spec.flops(replace(whole, dense=True)), batch),
         decode=times(spec.flops(replace(whole, tokens=1, given=0)), batch),
@@ -109,10 +112,9 @@ def state_bytes(spec: Model, tokens: int, state: str, sources: int = 0, slack: i
     needs a second place for it, and each mark one more, is counted in what is set aside
     (`pool_bytes`).
     """
-    slots = [slot for kinds in spec.state().values() for slot in kinds]
     asked = Pool(sequences=1, capacity=tokens, slack=slack, sources=sources)
-    growing = asked.bytes([slot for slot in slots if not slot.fixed], state)
-    return growing + sum(fixed_bytes(slot, state) for slot in slots if slot.fixed)
+    once = sum(fixed_bytes(slot, state) for slot in fixed_slots(spec))
+    return pool_bytes(spec, asked, state) - (asked.places - 1) * once
 
 
 def pool_bytes(spec: Model, pool: Pool, state: str) -> int:
@@ -122,6 +124,11 @@ def pool_bytes(spec: Model, pool: Pool, state: str) -> int:
     is fixed two places for each sequence and one for each snapshot.
     """
     return pool.bytes([slot for kinds in spec.state().values() for slot in kinds], state)
+
+
+def fixed_slots(spec: Model) -> list[Slot]:
+    """The slots whose values do not grow."""
+    return [slot for kinds in spec.state().values() for slot in kinds if slot.fixed]
 
 
 def growth(spec: Model, tokens: int, state: str) -> int:
