@@ -33,6 +33,9 @@ NEMOTRON = HEADS | dict(
     mamba_num_heads=8, mamba_head_dim=16, ssm_state_size=16, n_groups=2, head_dim=32,
     layer_norm_epsilon=1e-6,
 )  # fmt: skip
+RULES = dict(
+    head_dim=16, num_heads=4, short_conv_kernel_size=4, full_attn_layers=[2, 4], kda_layers=[1, 3]
+)  # fmt: skip
 SCAN = dict(vocab_size=97, hidden_size=64, num_hidden_layers=3, layer_norm_epsilon=1e-5)
 EXPERTS = SIZE | dict(num_experts=8, num_experts_per_tok=3, moe_intermediate_size=32)
 LATENT_EXPERTS = LATENT | dict(
@@ -75,6 +78,12 @@ CONFIGS: dict[str, dict[str, Any]] = {
     | dict(layers_block_type=["mamba", "moe", "attention", "moe"], n_routed_experts=8)
     | dict(num_experts_per_tok=3, moe_intermediate_size=32, routed_scaling_factor=1.7)
     | dict(moe_shared_expert_intermediate_size=48),
+    "qwen3_next": EXPERTS
+    | dict(num_hidden_layers=4, head_dim=32, shared_expert_intermediate_size=48)
+    | dict(linear_num_value_heads=4, linear_num_key_heads=2, linear_key_head_dim=16)
+    | dict(linear_value_head_dim=16, norm_topk_prob=True),
+    "kimi_linear": LATENT_EXPERTS
+    | dict(num_hidden_layers=4, rms_norm_eps=1e-6, linear_attn_config=RULES),
     "mixtral": SIZE | dict(num_local_experts=8, num_experts_per_tok=3, sliding_window=None),
     "qwen2_moe": EXPERTS | dict(shared_expert_intermediate_size=96),
     "qwen3_moe": EXPERTS | dict(head_dim=32, norm_topk_prob=True),

@@ -13,7 +13,15 @@ from girih.spec.model import Model
 
 SHARED = frozenset(
     {"config", "delta_names", "experts", "hybrids", "latent", "masks", "names", "parts", "rotary"}
-    | {"gguf", "gguf_hybrids", "gguf_mixed", "gguf_names", "gguf_names_mixed", "gguf_rotary"}
+    | {
+        "gguf",
+        "gguf_delta",
+        "gguf_hybrids",
+        "gguf_mixed",
+        "gguf_names",
+        "gguf_names_mixed",
+        "gguf_rotary",
+    }
     | {"gguf_scans", "gguf_writing", "scan_names", "skeletons"}
 )
 

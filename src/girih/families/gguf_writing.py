@@ -8,7 +8,7 @@ from collections.abc import Collection
 from dataclasses import fields
 from typing import Any
 
-from girih.families import gguf_hybrids, gguf_mixed, gguf_scans
+from girih.families import gguf_delta, gguf_hybrids, gguf_mixed, gguf_scans
 from girih.families.config import plain
 from girih.families.gguf import ARCHITECTURES, LAYER, OWN_WIDTH, PERIODS, RMS, WINDOWED
 from girih.families.gguf_rotary import LATENT, banded
@@ -102,6 +102,7 @@ def metadata_of(spec: Model, name: str) -> dict[str, Any]:
         "final_logit_softcapping": stack.head.softcap,
         "logit_scale": stack.head.scale,
         **(gguf_hybrids.metadata(stack, name) if scans and attends else {}),
+        **(gguf_delta.metadata(stack, name) if name in gguf_delta.ARCHITECTURES else {}),
     }
     if name == "gptneox":
         out["use_parallel_residual"] = True
