@@ -233,6 +233,8 @@ def unloadable(spec: Model, name: str, stored: Collection[str]) -> str | None:
             return f"llama.cpp wants a {tensor} in {name}, and this model has none"
     (stack,) = spec.stacks
     for _, branch in stack.leaves():
+        if found := gguf_scans.unloadable(branch.mixer, stack.dim, name):
+            return found
         heads, kept = (getattr(branch.mixer, key, 0) for key in ("heads", "kv_heads"))
         if name == "olmoe" and heads != kept:
             return f"llama.cpp wants as many key heads as query heads in olmoe: {kept}, {heads}"
@@ -247,6 +249,8 @@ def unseen(spec: Model, name: str) -> str | None:
         for _, branch in stack.leaves():
             mask, position = (getattr(branch.mixer, key, None) for key in ("mask", "position"))
             how = position.scaling if isinstance(position, Rope) else None
+            if isinstance(branch.mixer, Mamba2) and branch.mixer.least_step:
+                return f"llama.cpp does not bound the steps of scans in {name}"
             if name == "gpt-oss" and isinstance(how, YarnScaling):
                 return "llama.cpp rounds the bands of YaRN in gpt-oss: its text may be another"
             if name in WINDOWED and isinstance(mask, Sliding):
