@@ -63,9 +63,10 @@ def hybrid(
         raise SpecError(f"{reader.path}: {name}.ssm.inner_size {inner} is not a multiple of {dim}")
     out = {"num_key_value_heads": max(kept, default=0) or own.integer("num_attention_heads")}
     numbers = {
-        end: reader.integer(f"{name}.ssm.{end}", 1)
-        for end in ("state_size", "conv_kernel", "time_step_rank", "group_count")
+        end: reader.integer(f"{name}.ssm.{end}")
+        for end in ("state_size", "conv_kernel", "time_step_rank")
     }
+    numbers["group_count"] = reader.integer(f"{name}.ssm.group_count", 1)
     biased = any(f"blk.{index}.ssm_conv1d.bias" in shapes for index in range(count))
     scan = (inner, numbers, biased)
     if name == "jamba":
@@ -129,17 +130,19 @@ def granite(reader: Config, full: list[int], scan: Scan, dim: int, count: int) -
     shared = reader.integer(f"{name}.expert_shared_feed_forward_length", None)
     turns = reader.flag(f"{name}.rope.scaling.finetuned", True)
     width = reader.integer(f"{name}.rope.dimension_count", None)
-    reader.get(f"{name}.rope.freq_base", None)
+    theta = reader.number(f"{name}.rope.freq_base", None)
+    out |= {"rope_theta": shortest(theta)} if turns and theta is not None else {}
     if written["attention_multiplier"] is None and not experts:
         # What turns of each head stands mixed with what does not in these files: all of it turns.
-        own = {"attn_rotary_emb": width, "partial_rotary_factor": 1.0}
+        turned = {"rope_type": "default", "rope_theta": 10000.0 if theta is None else theta}
+        own = {"attn_rotary_emb": width, "rope_parameters": turned | {"partial_rotary_factor": 1.0}}
         return out | own | {"model_type": "bamba", "attn_layer_indices": full}
     hidden = reader.integer(f"{name}.feed_forward_length")
     kinds = [FULL_LAYER if index in full else SCAN for index in range(count)]
     return out | {
         "layer_types": kinds,
         "num_local_experts": experts,
-        "num_experts_per_tok": used,
+        "num_experts_per_tok": used or 1,
         "shared_intermediate_size": hidden if shared is None else shared,
         "position_embedding_type": "rope" if turns else "nope",
     }

@@ -21,10 +21,9 @@ MIXTURE: Names = {
     **both(f"{EXPERTS}.gate", f"{BLOCK}.ffn_gate_exps"),
     **both(f"{EXPERTS}.up", f"{BLOCK}.ffn_up_exps"),
     **both(f"{EXPERTS}.down", f"{BLOCK}.ffn_down_exps"),
-    **{
-        f"{EXPERTS}.shared.{name}.weight": f"{BLOCK}.ffn_{name}_shexp.weight"
-        for name in ("gate", "up", "down")
-    },
+    **both(f"{EXPERTS}.shared.gate", f"{BLOCK}.ffn_gate_shexp"),
+    **both(f"{EXPERTS}.shared.up", f"{BLOCK}.ffn_up_shexp"),
+    **both(f"{EXPERTS}.shared.down", f"{BLOCK}.ffn_down_shexp"),
     f"{EXPERTS}.shared.scale.weight": f"{BLOCK}.ffn_gate_inp_shexp.weight",
 }
 """The names of a branch of experts, stacked."""

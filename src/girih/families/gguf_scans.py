@@ -70,8 +70,6 @@ def unloadable(mixer: object, dim: int, name: str) -> str | None:
         return None
     if not mixer.conv.biased:
         return f"llama.cpp wants a bias of the convolution in {name}, and this model has none"
-    if mixer.biased:
-        return f"llama.cpp has no place for biases of the products of a scan in {name}"
     if name in ("mamba", "jamba") and mixer.inner != 2 * dim:
         return f"llama.cpp runs only scans of twice the width of the model in {name}"
     return None

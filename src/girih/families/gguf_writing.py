@@ -47,11 +47,15 @@ CONTEXT = 2048
 """What is written where a model states no context, since llama.cpp wants a number."""
 FEW_BIASES = (
     *("qwen3", "qwen3moe", "olmoe", "gemma", "gemma2", "gemma3"),
-    *("olmo2", "cohere2", "smollm3", LATENT),
+    *("olmo2", "cohere2", "smollm3", LATENT, *gguf_scans.ARCHITECTURES),
+    *(*gguf_hybrids.ARCHITECTURES, *gguf_delta.ARCHITECTURES),
 )
 """Architectures of which llama.cpp loads no biases but those of queries, keys and values."""
-LOADED_BIASES = ("attn_q.bias", "attn_k.bias", "attn_v.bias", "exp_probs_b.bias")
-"""Those; the last is what corrects the choice of experts."""
+LOADED_BIASES = (
+    *("attn_q.bias", "attn_k.bias", "attn_v.bias"),
+    *("exp_probs_b.bias", "ssm_conv1d.bias", "ssm_dt.bias"),
+)
+"""Those, what corrects the choice of experts, and those of scans."""
 NEEDED = {
     "olmo2": ("output.weight",),
     "gptneox": ("output.weight", "blk.0.attn_qkv.bias"),
