@@ -128,7 +128,7 @@ void plain_outputs_of(const uint8_t* matrix, int64_t first, int64_t end, const R
 }
 
 const Product PRODUCTS[] = {outputs_of<Q4_0>, outputs_of<Q4_1>, outputs_of<Q5_0>, outputs_of<Q5_1>, outputs_of<Q8_0>,
-                                outputs_of<Q4_K>, outputs_of<Q5_K>, outputs_of<Q6_K>, plain_outputs_of<Bfloat>, plain_outputs_of<Half>};
+                                outputs_of<Q4_K>, outputs_of<Q5_K>, outputs_of<Q6_K>, outputs_of<MXFP4>, plain_outputs_of<Bfloat>, plain_outputs_of<Half>};
 
 struct Matrix {
     const uint8_t* data;  // tiles, or plain numbers

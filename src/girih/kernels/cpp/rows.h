@@ -119,6 +119,6 @@ struct Rounded {
 // Outputs of a matrix from the first to the end, of a panel at the most, for all rows.
 using Product = void (*)(const uint8_t*, int64_t, int64_t, const Rounded&, const Out&);
 extern const Product PRODUCTS[];       // by format
-constexpr int PACKED = 8;              // of these, the first
+constexpr int PACKED = 9;              // of these, the first
 constexpr int VECTORS = 2, WIDTH = VECTORS * LANES;  // of matrix rows in a panel
 constexpr int FEW = 16;                // rows up to which each thread reads one stretch of a matrix, and no panel is made
