@@ -216,8 +216,7 @@ def test_the_package_keeps_the_rule(rule) -> None:
 
 
 def test_no_room_below_the_families_knows_one() -> None:
-    # Mamba is the name of a mixer as well as of a family.
-    families = family_names() - {name.lower() for name in NODES}
+    families = family_names() - {name.lower() for name in NODES}  # Mamba is a mixer too
     found = [x for path, source in SOURCES.items() for x in knows_families(path, source, families)]
     assert families and found == []
 

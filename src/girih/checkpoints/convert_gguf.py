@@ -75,7 +75,7 @@ def convert_gguf(
         )
     spec, model_type = source.spec, source.origin.config["model_type"]
     try:
-        name = architecture(model_type)
+        name = architecture(model_type, spec)
         tensors = outgoing(source, family(model_type).GGUF_NAMES, kind)
         metadata = {
             "general.architecture": name,

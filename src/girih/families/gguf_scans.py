@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from girih.families.config import Config
-from girih.spec import Mamba, Mamba2
+from girih.spec import DeltaNet, Mamba, Mamba2
 from girih.spec.errors import SpecError
 
 ARCHITECTURES = {"mamba": "mamba", "mamba2": "mamba2"}
@@ -60,3 +60,16 @@ def metadata(scan: Mamba | Mamba2) -> dict[str, Any]:
         return out | {"ssm.time_step_rank": scan.heads, "ssm.group_count": scan.groups}
     plain = scan.norm is not None and not scan.norm.weighted
     return out | {"ssm.time_step_rank": scan.rank} | ({"ssm.dt_b_c_rms": True} if plain else {})
+
+
+def unloadable(mixer: object, dim: int, name: str) -> str | None:
+    """Why llama.cpp would not run a scan as it is, in words; None if it would."""
+    if isinstance(mixer, DeltaNet) and mixer.key_dim != mixer.value_dim:
+        return f"llama.cpp wants keys as wide as values in {name}"
+    if not isinstance(mixer, Mamba | Mamba2):
+        return None
+    if not mixer.conv.biased:
+        return f"llama.cpp wants a bias of the convolution in {name}, and this model has none"
+    if name in ("mamba", "jamba") and mixer.inner != 2 * dim:
+        return f"llama.cpp runs only scans of twice the width of the model in {name}"
+    return None
