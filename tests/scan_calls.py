@@ -147,7 +147,7 @@ def gap(ours, right):
 
 
 def gaps(kernel, reference, make, draw):
-    """How far outputs, last states and the gradients of all that is drawn are from what is right."""
+    """How far outputs, last states and gradients of all that is drawn are from what is right."""
     wide, made = draw.wide(), torch.Generator().manual_seed(9)
     found, results = {}, []
     for run, leaves in ((kernel, draw.leaves), (reference, wide.leaves)):

@@ -15,7 +15,7 @@ from girih.kernels.tape import recording
 from scan_calls import COUNTS, DTYPES, Carried, gap, gaps
 
 CHUNKS = (37, 1, 16)
-"""Tokens of sequences that have several chunks of the smallest size of products, a part, a whole."""
+"""Tokens of sequences with several of the smallest chunks of products, a part of one, one."""
 OPS = {
     # what is drawn, the call, the kernels, the definition
     "conv": (scan_calls.drawn_conv, scan_calls.conv, conv_kernels.conv, conv.conv),
@@ -57,7 +57,7 @@ def small(monkeypatch):
 
 def case(name, dtype=torch.float32, learned=True, **more):
     """What is drawn for a case, how a call is made of it, kernels and definition."""
-    op, sizes = CASES[name] if name in CASES else (name, {})
+    op, sizes = CASES.get(name, (name, {}))
     drawn, make, kernel, definition = OPS[op]
     sizes = sizes | more
     return drawn(dtype, learned, **sizes), partial(make, counts=sizes.get("counts", COUNTS)), \

@@ -104,9 +104,9 @@ SIGNATURES = {
     "girih_selective": (*[PLACE] * 4, NUMBER),
     "girih_ssd_step": (*[PLACE] * 3, WHOLE, PLACE, NUMBER),
     "girih_ssd_chunks": (*[PLACE] * 4, WHOLE, PLACE, NUMBER),
+    "girih_delta": (*[PLACE] * 4, NUMBER),
     "girih_route": (PLACE, PLACE, PLACE, WHOLE, WHOLE, *[PLACE] * 4, NUMBER),
     "girih_experts": (PLACE, PLACE, *[WHOLE] * 3, *[PLACE] * 4, NUMBER),
-    "girih_delta": (*[PLACE] * 4, NUMBER),
 }
 """The functions of the library and what they take."""
 

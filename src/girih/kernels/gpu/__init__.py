@@ -1,4 +1,4 @@
-"""Our own kernels for a GPU, in Triton, as a backend: attention and scans; loaded when first run."""
+"""Our own kernels for a GPU, in Triton, as a backend; nothing of it is loaded before it is run."""
 
 from functools import cache
 from importlib.util import find_spec

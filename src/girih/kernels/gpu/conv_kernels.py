@@ -22,7 +22,7 @@ def tile_of(tiles, SIZE: tl.constexpr, BLOCK: tl.constexpr, ONE: tl.constexpr):
 
 @triton.jit
 def seen(x, tail, place_T, channel_C, real_TC, x_row, channels, taps: tl.constexpr):
-    """Rows of a sequence at places, of which those before zero are in its tail; zeros if unreal."""
+    """Rows of a sequence at places, those before zero from its tail; zeros if they are not real."""
     before_T1 = (place_T < 0)[:, None]
     at_TC = place_T[:, None] * x_row + channel_C[None, :]
     rows_TC = tl.load(x + at_TC, mask=real_TC & (before_T1 == 0), other=0.0).to(tl.float32)
@@ -35,7 +35,7 @@ def summed(
     x, tail, weight, bias, place_T, channel_C, real_TC, known_TC, x_row, channels,
     taps: tl.constexpr, BIASED: tl.constexpr,
 ):  # fmt: skip
-    """The sums [T, C] before their activation; `known` are real ones whose tail is none of zeros."""
+    """The sums [T, C] before their activation; `known` are real ones whose tail is not zeros."""
     real_C = channel_C < channels
     sum_TC = tl.zeros(real_TC.shape, tl.float32)
     if BIASED:

@@ -11,7 +11,7 @@ from girih.kernels.gpu.packing import of_sequence
 
 @triton.jit
 def places(value, K: tl.constexpr, KP: tl.constexpr, BLOCK: tl.constexpr):
-    """The features of keys and values of a program, which are real, and where they lie in [K, V]."""
+    """The features of keys and values of a program, which are real, and their places in [K, V]."""
     key_K, value_V = tl.arange(0, KP), tl.program_id(2) * BLOCK + tl.arange(0, BLOCK)
     real_K, real_V = key_K < K, value_V < value
     at_KV = key_K[:, None] * value + value_V[None, :]
@@ -36,7 +36,7 @@ def token(rows, row, head, heads, group, at, real, value, K: tl.constexpr, DECAY
 
 @triton.jit
 def written(state_KV, k_K, v_V, decay_K, beta):
-    """The state after a token, what was left of it, and how far the values were from what it had."""
+    """The state after a token, what was left before, and how far the values were from what it had."""
     left_KV = decay_K[:, None] * state_KV
     apart_V = v_V - tl.sum(k_K[:, None] * left_KV, 0)
     return left_KV + k_K[:, None] * (beta * apart_V)[None, :], left_KV, apart_V
@@ -58,7 +58,7 @@ def delta_kernel(
     state_KV = tl.load(from_KV, mask=real_KV & (read >= 0), other=0.0)
     rows = (q, k, v, log, beta)
     for step in range(count):
-        if KEEPS:
+        if KEEPS:  # noqa: SIM102  (that one is compiled, this one runs)
             if step % EVERY == 0:
                 into_KV = kept + ((chunk + step // EVERY) * heads + head) * size + at_KV
                 tl.store(into_KV, state_KV, mask=real_KV)

@@ -1,7 +1,7 @@
 """The gated delta rule by the kernels, with its gradients.
 
-T tokens, S sequences, H heads of values, G of keys, R of values for each of keys, K and V width of a
-key and of a value, E decays of a head.
+T tokens, S sequences, H heads of values, G of keys, R of values for each of keys, K and V width of
+a key and of a value, E decays of a head.
 """
 
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ TILE = 4096
 
 
 def delta(call: DeltaCall) -> tuple[Tensor, Tensor | None]:
-    """The rule, normed and gated: [T, H V], and the states [S, H, K, V] unless the carrier has them.
+    """The rule, normed and gated: [T, H V]; the states [S, H, K, V] unless the carrier has them.
 
     Lengths of queries and keys, decays, norms and gates are those of the definition.
     """
