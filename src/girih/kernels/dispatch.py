@@ -15,10 +15,12 @@ from girih.kernels import (
     native_conv,
     native_delta,
     native_experts,
+    native_rounded,
     native_selective,
     native_ssd,
     pytorch,
     reference,
+    selective_chunks,
     ssd_chunks,
 )
 from girih.kernels import conv as convolutions
@@ -38,13 +40,13 @@ from girih.kernels.ssd import SsdCall
 from girih.kernels.state_space import StateSpaceCall
 
 BACKENDS: dict[str, tuple[ModuleType, ...]] = {
-    "linear": (native, pytorch, reference),
+    "linear": (native, native_rounded, pytorch, reference),
     "append": (native, pytorch, reference),
     "attention": (native, gpu, pytorch, blocked, reference),
     "grouped": (gpu, native, pytorch, blocked, reference),
     "conv": (native_conv, gpu, convolutions),
     "delta": (native_delta, gpu, delta_chunks, deltas),
-    "selective": (native_selective, gpu, selections),
+    "selective": (native_selective, gpu, selective_chunks, selections),
     "ssd": (native_ssd, gpu, ssd_chunks, duals),
     "route": (native_experts, mixtures),
     "experts": (native_experts, pytorch, mixtures),

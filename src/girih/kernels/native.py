@@ -85,6 +85,8 @@ def refuses_linear(call: LinearCall) -> str | None:
     plain = any(weight.__class__ is not Packed for weight in call.matrices.weights)
     if plain and call.rows.x_TI.shape[0] > FEW:
         return f"more than {FEW} rows are faster with a plain matrix widened"
+    if isinstance(call.rows.before, Gate) and call.matrices.inputs % BLOCK:
+        return f"activated rows are whole blocks of {BLOCK}, not {call.matrices.inputs} wide"
     return refuses_rows(call.rows.x_TI, call.rows.before)
 
 
@@ -98,8 +100,6 @@ def refuses_matrices(matrices: Matrices) -> str | None:
                 return f"it does not multiply with {weight.format} blocks"
         elif weight.dtype not in PLAIN:
             return f"it does not multiply with a {name(weight.dtype)} matrix"
-        elif weight.shape[1] % BLOCK:
-            return f"its rows are whole blocks of {BLOCK}, not {weight.shape[1]} wide"
         elif weight.requires_grad:
             return "it has no gradients"
     learned = any(bias is not None and bias.requires_grad for bias in matrices.biases)

@@ -27,15 +27,3 @@ struct Carried {
         return sum;
     }
 };
-
-// Some channels of a row, as many as a vector has lanes or fewer: what is beyond them is zero and not written.
-INLINE Floats some(const float* from, int64_t count) {
-    if (count >= LANES) return load<Floats>(from);
-    Floats out = {};
-    std::memcpy(&out, from, count * sizeof(float));
-    return out;
-}
-INLINE void put_some(float* to, Floats value, int64_t count) {
-    if (count >= LANES) return store(to, value);
-    std::memcpy(to, &value, count * sizeof(float));
-}

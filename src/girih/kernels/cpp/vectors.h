@@ -41,6 +41,17 @@ template <class Vector, class Place> INLINE Vector load(const Place* from) {
     return out;
 }
 template <class Vector, class Place> INLINE void store(Place* to, Vector value) { std::memcpy(to, &value, sizeof value); }
+// As many numbers as a vector has lanes or fewer: those beyond them are zero, and not written.
+INLINE Floats some(const float* from, int64_t count) {
+    if (count >= LANES) return load<Floats>(from);
+    Floats out = {};
+    std::memcpy(&out, from, count * sizeof(float));
+    return out;
+}
+INLINE void put_some(float* to, Floats value, int64_t count) {
+    if (count >= LANES) return store(to, value);
+    std::memcpy(to, &value, count * sizeof(float));
+}
 template <class To, class From> INLINE To bits_as(From from) { return load<To>(&from); }
 INLINE Floats spread(float value) { return value - Floats{}; }
 INLINE Ints spread(int32_t value) { return value - Ints{}; }
