@@ -22,6 +22,7 @@ from girih.kernels import (
     reference,
     selective_chunks,
     ssd_chunks,
+    stacked,
 )
 from girih.kernels import conv as convolutions
 from girih.kernels import delta as deltas
@@ -49,7 +50,7 @@ BACKENDS: dict[str, tuple[ModuleType, ...]] = {
     "selective": (native_selective, gpu, selective_chunks, selections),
     "ssd": (native_ssd, gpu, ssd_chunks, duals),
     "route": (native_experts, mixtures),
-    "experts": (native_experts, pytorch, mixtures),
+    "experts": (native_experts, stacked, pytorch, mixtures),
     "state_space": (chunked, state_spaces),
 }
 """The backends of each operation, the fastest first; what defines it stands last everywhere."""

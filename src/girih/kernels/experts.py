@@ -184,6 +184,14 @@ def mixed(call: ExpertsCall, x_TM: Tensor, expert: Expert) -> Tensor:
     return out_TM if call.rows.onto is None else call.rows.onto + out_TM
 
 
+def learns(call: ExpertsCall) -> bool:
+    """Whether gradients of what goes into the products are wanted."""
+    own = call.stacks
+    held = (call.rows.x_TI, call.weights_Tk, *own.all, *own.into_biases, own.down_bias)
+    wanted = any(isinstance(one, Tensor) and one.requires_grad for one in held)
+    return wanted and torch.is_grad_enabled()
+
+
 def by_expert(chosen_Tk: Tensor) -> Iterator[tuple[int, Tensor]]:
     """Each expert that was chosen, with the tokens that chose it and as which: [n, 2]."""
     flat_P = chosen_Tk.flatten()

@@ -103,9 +103,9 @@ def product(x_TI: Tensor, weight_OI: Tensor) -> Tensor:
 
 def experts(call: ExpertsCall) -> Tensor:
     """The weighted sums by products in the dtype in which the matrices are stored; [T, M]."""
-    dtype = call.stacks.down.dtype  # type: ignore[union-attr]
+    x_TM = prepared(call.rows).to(call.stacks.down.dtype)  # type: ignore[union-attr]
     expert = expert_of(call.stacks, torch.nn.functional.linear)  # type: ignore[arg-type]
-    return mixed(call, prepared(call.rows).to(dtype), expert)
+    return mixed(call, x_TM, expert)
 
 
 def append(call: AppendCall) -> tuple[Tensor, Sequence[Tensor], Sequence[Tensor]]:
