@@ -92,9 +92,9 @@ def command(arguments: argparse.Namespace) -> int:
         raise ValueError("--text is missing: name at least one file to learn from")
     source = opened(arguments.model, out, arguments.resume)
     given = {SETTINGS[name]: asked[name] for name in SETTINGS if name in asked}
-    if "context" not in given:
-        given["context"] = min(Settings.context, source.spec.context or Settings.context)
-    given.setdefault("batch", max(Settings.batch, given["context"]))
+    usual = Settings()
+    given.setdefault("context", min(usual.context, source.spec.context or usual.context))
+    given.setdefault("batch", max(usual.batch, given["context"]))
     settings = Settings(**given)
     with Progress("reading the texts"):
         tokenizer = tokenizer_for(source, asked)

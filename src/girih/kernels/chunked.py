@@ -3,6 +3,8 @@
 T tokens, S sequences, C channels, P pairs of modes of a channel, Q tokens of a chunk, N chunks.
 """
 
+from functools import partial
+
 import torch
 from torch import Tensor
 
@@ -24,7 +26,13 @@ def state_space(call: StateSpaceCall, size: int = CHUNK) -> tuple[Tensor, Tensor
     modes, count = call.modes, min(size, max(call.counts))
     powers_QCP = powers(modes.decay_CP, count + 1)
     within_CQQ = toeplitz(kernel(modes, powers_QCP[:-1]))
-    made = [chunks(modes, powers_QCP, within_CQQ, *parts) for parts in call.sequences()]
+    each = partial(chunks, modes, powers_QCP, within_CQQ)
+    given = list(call.sequences())
+    if len(given) > 1 and len(set(call.counts)) == 1:
+        together = map(torch.stack, zip(*given, strict=True))
+        y_STC, last_SCP = torch.vmap(each)(*together)
+        return call.result(list(y_STC), list(last_SCP))
+    made = [each(*parts) for parts in given]
     return call.result(*map(list, zip(*made, strict=True)))
 
 
