@@ -1,5 +1,7 @@
 """Mixtures of experts: their routers and products on every backend, against loops and libraries."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch.nn.functional import gelu, silu
@@ -64,9 +66,8 @@ def activated(values, gate):
 def by_loops(call):
     """Token by token, expert by expert, in float64."""
     own, rows = call.stacks, []
-    for x, chosen, weights in zip(
-        call.rows.x_TI.double(), call.chosen_Tk, call.weights_Tk, strict=True
-    ):
+    x_TI = call.rows.x_TI.double()
+    for x, chosen, weights in zip(x_TI, call.chosen_Tk, call.weights_Tk, strict=True):
         total = 0
         for index, weight in zip(chosen.tolist(), weights.double(), strict=True):
             values = [

@@ -12,9 +12,9 @@ from girih.spec.errors import SpecError
 from girih.spec.model import Model
 
 SHARED = {
-    "config", "delta_names", "experts", "gguf_names", "gguf_names_mixed", "gguf_rotary",
-    "gguf_writing", "hybrids", "latent", "masks", "names", "parts", "rotary", "scan_names",
-    "skeletons",
+    "config", "delta_names", "experts", "gguf", "gguf_delta", "gguf_hybrids", "gguf_mixed",
+    "gguf_names", "gguf_names_mixed", "gguf_rotary", "gguf_scans", "gguf_writing", "hybrids",
+    "latent", "masks", "names", "parts", "rotary", "scan_names", "skeletons",
 }  # fmt: skip
 
 
