@@ -4,6 +4,7 @@ S sequences, C channels.
 """
 
 import ctypes
+import math
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -61,6 +62,6 @@ def carried(call: Call) -> tuple[CarriedC, tuple[object, ...], Tensor | None]:
         spans = torch.tensor([[s, 0, count] for s, count in enumerate(call.counts)])
         last = memory[several:]
     places = memory.data_ptr(), table.data_ptr(), spans.data_ptr()
-    channels = memory.shape[-1]
-    made = CarriedC(*places, len(call.counts), memory[0].numel() // channels, channels)
+    _, *rows, channels = memory.shape
+    made = CarriedC(*places, len(call.counts), math.prod(rows), channels)
     return made, (made, memory, table, spans), last
