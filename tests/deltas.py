@@ -1,6 +1,8 @@
 """Gated delta rules: tiny specs, rows of the list in specs.py."""
 
-from girih.spec import DeltaNet, OutputGate, RMSNorm, ShortConv
+from dataclasses import replace
+
+from girih.spec import DeltaNet, Layer, Model, OutputGate, RMSNorm, ShortConv
 from scans import scanning
 
 CONV = ShortConv(width=4, biased=False)
@@ -17,3 +19,20 @@ DELTAS = {
         )
     ),
 }
+
+
+def widened(**more):
+    """The same with a stream of whole blocks, and so whatever products read."""
+    spec = scanning(DeltaNet(**SHAPE | dict(value_dim=16, gate=SILU) | more))
+    (stack,) = spec.stacks
+    mix, mlp = stack.layers[0].branches
+    mlp = replace(mlp, mixer=replace(mlp.mixer, hidden=64))
+    layers = (Layer(branches=(mix, mlp)),) * 2
+    return Model(stacks=(replace(stack, dim=32, layers=layers),))
+
+
+WIDE_DELTAS = {
+    "grouped": widened(key_heads=2),
+    "low rank": widened(decay_rank=32, gate=OutputGate(activation="sigmoid", rank=64)),
+}
+"""Those of which every product is one of the compiled library."""

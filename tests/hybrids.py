@@ -20,9 +20,9 @@ FULL = Attention(heads=6, kv_heads=2, head_dim=8, position=Rope(width=8, theta=1
 NEAR = Attention(heads=4, kv_heads=2, head_dim=8, mask=Sliding(left=6))
 
 
-def stacked(*mixers):
+def stacked(*mixers, hidden=40):
     """A layer of each mixer and an MLP."""
-    mlp = Branch(name="mlp", pre=NORM, mixer=MLP(hidden=40, activation="silu"))
+    mlp = Branch(name="mlp", pre=NORM, mixer=MLP(hidden=hidden, activation="silu"))
     layers = [Layer(branches=(Branch(name="mix", pre=NORM, mixer=one), mlp)) for one in mixers]
     stack = Stack(
         name="decoder", dim=DIM, input=Tokens(vocab=VOCAB), layers=tuple(layers), norm=NORM,

@@ -36,8 +36,10 @@ def drawn(shape, counts, *, channels=False, rate=0.0, dtype=torch.float64, seed=
         out = torch.randn(*sizes, generator=made, dtype=torch.float64).to(dtype)
         return out.requires_grad_(learns)
 
+    # Every third token has short vectors, which the smallest length keeps from length one.
+    short = torch.where(torch.arange(tokens) % 3 == 1, 1e-3, 1.0)[:, None].to(dtype)
     given = {
-        "qkv_TC": numbers(tokens, 2 * key_heads * key + heads * value),
+        "qkv_TC": (numbers(tokens, 2 * key_heads * key + heads * value) * short).detach(),
         "f_TD": numbers(tokens, decays),
         "beta_TH": numbers(tokens, heads),
         "gate_TO": numbers(tokens, heads * value),
@@ -46,6 +48,7 @@ def drawn(shape, counts, *, channels=False, rate=0.0, dtype=torch.float64, seed=
         "dt_bias_D": numbers(decays),
         "weight_I": numbers(value),
     }
+    given["qkv_TC"].requires_grad_(learns)
     rule = DeltaRule(
         heads=heads, key_heads=key_heads, key_dim=key, value_dim=value,
         a_log_H=given["a_log_H"], dt_bias_D=given["dt_bias_D"],

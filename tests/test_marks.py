@@ -183,6 +183,12 @@ def test_a_copy_has_no_more_marks_than_it_may():
     other = memory.take([*ids, 9, 9], 80)
     assert other != row and memory.state.positions(other) == len(memory.lines[other].tokens) == 60
     assert [mark.length for mark in memory.state.marks[other]] == [20, 60]
+    memory.release([row, other])
+    for line in memory.lines[1:]:
+        line.busy = True
+    assert memory.take([*ids, 7, 8], 80) == row, "whose guesses were never settled"
+    assert memory.lines[row].guessed is None
+    assert [mark.length for mark in memory.state.marks[row]] == [20, 60]
 
 
 def test_a_draft_goes_back_to_what_was_said():

@@ -5,6 +5,7 @@ import re
 import shutil
 from dataclasses import replace
 
+import gguf
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -20,7 +21,9 @@ from girih.kernels.packed import Packed
 from girih.nn.build import canonical
 from oracle import PROMPTS, TOLERANCE, reference_logits, reference_model
 
-WIDE = dict(hidden_size=96, intermediate_size=64, num_hidden_layers=2)
+WIDE = dict(
+    hidden_size=96, intermediate_size=64, num_hidden_layers=2, swiglu_limit=7.0, head_dim=16
+)
 MXFP4 = dict(quant_method="mxfp4", modules_to_not_convert=["model.layers.*.self_attn"])
 
 
@@ -82,6 +85,28 @@ def test_published_experts_stay_packed_and_agree(packed, tmp_path):
     girih.convert(tmp_path / "ours", tmp_path / "back")
     back = type(model).from_pretrained(tmp_path / "back")
     assert worst(reference_logits(back), expected) <= 1e-6
+
+
+def test_blocks_of_experts_keep_their_bytes_in_a_gguf_file(packed, tmp_path):
+    """The official reader has the numbers of the reference library's; and back again."""
+    folder, model = packed
+    girih.convert(folder, tmp_path / "one.gguf", to="mxfp4")
+    tensors = {tensor.name: tensor for tensor in gguf.GGUFReader(tmp_path / "one.gguf").tensors}
+    plain = model.get_parameter("model.layers.1.mlp.experts.gate_up_proj").mT
+    for at, kind in enumerate(("gate", "up")):
+        found = tensors[f"blk.1.ffn_{kind}_exps.weight"]
+        assert found.tensor_type.name == "MXFP4"
+        numbers = gguf.dequantize(found.data, found.tensor_type)
+        assert torch.equal(torch.from_numpy(numbers), plain[:, at::2].float())
+    types = {tensor.tensor_type.name for tensor in tensors.values()}
+    assert types == {"F32", "Q8_0", "MXFP4"}
+    assert tensors["blk.0.ffn_gate_inp.weight"].tensor_type.name == "F32"
+    first, second = (
+        canonical(load(path, "exact").module) for path in (folder, tmp_path / "one.gguf")
+    )
+    for name, value in first.items():
+        if isinstance(value, Packed):
+            assert torch.equal(value.data, second[name].data), name
 
 
 BLOCK = [2, 4]

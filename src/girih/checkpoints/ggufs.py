@@ -11,7 +11,7 @@ from girih.checkpoints.gguf import GGUF
 from girih.checkpoints.stored import stored_bytes
 from girih.families import family
 from girih.families.gguf import config_from_gguf
-from girih.spec import Attention, DeltaNet, LatentAttention, Model, SpecError
+from girih.spec import Attention, DeltaNet, LatentAttention, Mamba2, Model, SpecError
 
 FACTORS = "rope_freqs.weight"
 MOST_FACTORS = 4096
@@ -78,4 +78,6 @@ def heads_of(spec: Model) -> dict[str, int]:
             elif isinstance(branch.mixer, LatentAttention):
                 for kind in ("k_up", "v_up"):
                     out[f"{path}.{kind}.weight"] = branch.mixer.heads
+            elif isinstance(branch.mixer, Mamba2):
+                out[f"{path}.norm.weight"] = branch.mixer.norm_groups
     return out

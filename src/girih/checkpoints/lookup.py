@@ -5,7 +5,7 @@ from functools import partial
 
 from girih.checkpoints.bind import Bound
 from girih.checkpoints.mapped import dtype_of, map_tensor, tensor_pieces
-from girih.checkpoints.maps import Value, bound_tensor, one_of, unbound, whole_of
+from girih.checkpoints.maps import Value, bound_tensor, rows, unbound, whole_of
 from girih.checkpoints.safetensors import Buffer, Outgoing
 from girih.checkpoints.source import Source
 from girih.families.names import Stored
@@ -37,7 +37,7 @@ class Lookup:
         """The bytes of one expert's tensor, of a canonical one that holds those of all."""
         place = self.places[name]
         alone = bool(place.experts) and not place.how.transposed
-        value = map_tensor(place.experts[index]) if alone else one_of(self.value(name), index)
+        value = map_tensor(place.experts[index]) if alone else rows(self.value(name), index)
         plain = value.unpack() if isinstance(value, Packed) else value
         return tensor_pieces((plain.mT if how.transposed else plain).to(dtype_of(form)))
 

@@ -136,16 +136,9 @@ def headless(value: Value, transposed: bool) -> Value:
     return (plain.transpose(1, 2) if transposed else plain).flatten(0, 1)
 
 
-def rows(value: Value, index: Tensor | slice) -> Value:
-    """Rows of a tensor, packed or plain."""
+def rows(value: Value, index: Tensor | slice | int) -> Value:
+    """Rows of a tensor, packed or plain; by a number one matrix of a stack."""
     return value.rows(index) if isinstance(value, Packed) else value[index]
-
-
-def one_of(value: Value, index: int) -> Value:
-    """One expert's matrix of a stack."""
-    if isinstance(value, Packed):
-        return Packed(value.data[index], value.format, value.shape[1:])
-    return value[index]
 
 
 def part_by_part(bound: Bound) -> Tensor:

@@ -117,6 +117,12 @@ def lines(counted: Cost, mix: Mapping[str, int], stored: bool, page: int) -> lis
         "prefill": f"{prefill}FLOP per token, on average over {tokens:,} tokens",
         "decode": f"{decode}FLOP per token, at {tokens:,} tokens",
     }
+    if counted.experts:
+        step = "a token" if batch == 1 else f"a step of {batch:,} sequences"
+        rows["experts"] = (
+            f"{counted.experts_touched:,.4g} of {counted.experts:,} read by {step},"
+            f" with all else {bytes_text(counted.decode_weight_bytes)} of the weights"
+        )
     out = []
     for name, text in rows.items():
         first, *rest = folded(text, max(page - 12, 20))

@@ -10,6 +10,7 @@ from girih.kernels.calls import AppendCall, AttentionCall, LinearCall, Rows
 from girih.kernels.conv import ConvCall
 from girih.kernels.delta import DeltaCall
 from girih.kernels.dispatch import choose, label
+from girih.kernels.experts import ExpertsCall, RouteCall
 from girih.kernels.grouped import GroupedCall
 from girih.kernels.packed import Packed
 from girih.kernels.selective import SelectiveCall
@@ -29,6 +30,8 @@ from girih.state.storage import State
 
 Call = (
     LinearCall
+    | ExpertsCall
+    | RouteCall
     | AppendCall
     | AttentionCall
     | GroupedCall
@@ -40,6 +43,8 @@ Call = (
 )
 OPS = {
     LinearCall: "linear",
+    ExpertsCall: "experts",
+    RouteCall: "route",
     AppendCall: "append",
     AttentionCall: "attention",
     GroupedCall: "grouped",
@@ -89,8 +94,10 @@ def row(where: str, part: str, call: Call, exact: bool) -> dict[str, Any]:
     backend, refusals = choose(op, call, exact=exact)
     reasons = [{"backend": r.backend, "reason": r.reason} for r in refusals]
     stored = ""
-    if isinstance(call, LinearCall):
-        stored = " " + ", ".join(dict.fromkeys(map(stored_as, call.matrices.weights)))
+    held = call.matrices.weights if isinstance(call, LinearCall) else ()
+    held = call.stacks.all if isinstance(call, ExpertsCall) else held
+    if held:
+        stored = " " + ", ".join(dict.fromkeys(map(stored_as, held)))
     return {
         "layers": where,
         "part": part.removesuffix("."),

@@ -9,10 +9,13 @@ from girih.engine.finite import checked
 from girih.engine.memory import Memory
 from girih.engine.replay import Replay, replayed
 from girih.nn.build import canonical
+from girih.nn.experts import Experts
 from girih.state.step import step_of
 
 CHUNK = 512
 """Prompt tokens in one step: enough to fill the machine, and a bound on what a step allocates."""
+LONGEST, SHARE = 2048, 128
+"""The same where experts share the tokens: with so many each of them fills the machine."""
 
 
 class Feed:
@@ -23,6 +26,7 @@ class Feed:
         self.device = device_of(module)
         self.stack = replayed(module)
         self.replay: Replay | None = None
+        self.chunk = chunk_of(module)
 
     def all(self, waiting: Mapping[int, Sequence[int]]) -> Tensor:
         """Feed the tokens of some rows in chunks; the logits [B, V] after each one's last."""
@@ -30,7 +34,7 @@ class Feed:
         out: list[Tensor] = []
         while left:
             taken: dict[int, Sequence[int]] = {}
-            budget = CHUNK
+            budget = self.chunk
             for row, tokens in left.items():
                 taken[row] = tokens[:budget]
                 budget -= len(taken[row])
@@ -78,3 +82,10 @@ class Feed:
 def device_of(module: nn.Module) -> torch.device:
     """Where the weights of a module are, and so where it is run."""
     return next(iter(canonical(module).values())).device
+
+
+def chunk_of(module: nn.Module) -> int:
+    """The prompt tokens of one step of a module: more where its experts share them."""
+    found = [one.node for one in module.modules() if isinstance(one, Experts)]
+    shares = [SHARE * node.count // node.router.top for node in found]
+    return max(CHUNK, min(LONGEST, max(shares, default=CHUNK)))

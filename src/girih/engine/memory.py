@@ -140,6 +140,7 @@ class Memory:
                 self.copy(best, taken)
                 self.cut(taken, reach[best])
                 self.thin(taken)
+        self.settle(taken)
         line = self.lines[taken]
         line.busy, line.horizon, line.rotations = True, horizon, turned
         self.state.expect(taken, horizon)

@@ -20,7 +20,7 @@ from girih.state.storage import State
 
 STILL = {
     *("__get__", "data_ptr", "empty", "empty_like", "flatten", "is_contiguous", "stride"),
-    *("narrow", "split"),
+    *("narrow", "split", "unflatten"),
 }
 """What may be asked of tensors on the way: it computes nothing, so it need not be done again."""
 AHEAD = 64

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from girih.families.config import Config
+from girih.families.gguf_names_mixed import GRANITE
 from girih.families.hybrids import BAMBA, dual, ignore, limits, listed
 from girih.families.names import LLAMA, Names, renamed
 from girih.families.parts import attention, biases, decoder, feed_forward, sizes
@@ -10,7 +11,7 @@ from girih.families.rotary import rope
 from girih.families.scan_names import dual_names
 from girih.spec import Head, Model, RMSNorm
 
-ARCHITECTURE = "BambaForCausalLM"
+ARCHITECTURE, GGUF_NAMES = "BambaForCausalLM", GRANITE
 LAYER = "model.layers.{}"
 NAMES: Names = {
     **renamed(

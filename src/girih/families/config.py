@@ -57,7 +57,7 @@ class Config:
     def spell(self, **names: str) -> None:
         """Read some keys, where they are absent, under other names that a family gives them."""
         for key, other in names.items():
-            if key not in self.data and other in self.data:
+            if key not in self.data:
                 self.data = {key if k == other else k: v for k, v in self.data.items()}
                 self.spelt[key] = other
 

@@ -68,3 +68,5 @@ KIMI: Names = {
     },
 }
 """As the reference library writes them: the MLPs of dense layers under the name of mixtures."""
+KIMI_OTHERS = (KIMI_PUBLISHED,)
+"""As its authors published them."""

@@ -7,7 +7,7 @@ is absent (`src/models/*.cpp`).
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from girih.families import gguf_mixed
+from girih.families import gguf_delta, gguf_hybrids, gguf_mixed, gguf_scans
 from girih.families.config import Config
 from girih.families.gguf_rotary import LATENT, rotary, shortest, width_of_heads
 from girih.families.masks import MOST
@@ -22,6 +22,9 @@ ARCHITECTURES = {
     "gptneox": "gpt_neox",
     LATENT: "deepseek_v3",
     **gguf_mixed.ARCHITECTURES,
+    **gguf_scans.ARCHITECTURES,
+    **gguf_hybrids.ARCHITECTURES,
+    **gguf_delta.ARCHITECTURES,
 }
 """`general.architecture` -> model_type. Mistral is written as `llama`, DeepSeek V2 as V3."""
 
@@ -54,6 +57,9 @@ KEYS = dict.fromkeys(ARCHITECTURES, LLAMA_KEYS) | {
     },
     "gptneox": {key: name for key, name in NAMED.items() if key != "rope_theta"}
     | {"layer_norm_eps": LAYER, "rotary_emb_base": "rope.freq_base"},
+    **gguf_scans.KEYS,
+    **gguf_hybrids.KEYS,
+    **gguf_delta.KEYS,
     "starcoder2": GROUPED | {"norm_epsilon": LAYER},
     "cohere2": GROUPED | {"layer_norm_eps": LAYER, "logit_scale": "logit_scale"},
     "gemma2": LLAMA_KEYS
@@ -88,8 +94,11 @@ BOOKKEEPING = ("rope.scaling.finetuned", "tensor_data_layout")
 Shapes = Mapping[str, tuple[int, ...]]
 Reader = Callable[[Config, Mapping[str, Any], Shapes], dict[str, Any]]
 
-UNROTATED = ("gpt2", "bloom")
-OWN_WIDTH = ("qwen3", "qwen3moe", "gpt-oss", "gemma", "gemma2", "gemma3")
+UNROTATED = (
+    *("gpt2", "bloom", "jamba", "nemotron_h", gguf_hybrids.MOE),
+    *(gguf_delta.KIMI, *gguf_scans.ARCHITECTURES),
+)
+OWN_WIDTH = ("qwen3", "qwen3next", "qwen3moe", "gpt-oss", "gemma", "gemma2", "gemma3")
 """Architectures whose configs always say how wide a head is."""
 
 
@@ -117,17 +126,27 @@ def config_from_gguf(
         value = reader.get(f"{name}.{stored}", *([None] if key in OPTIONAL else []))
         if value is not None:
             out[key] = shortest(value)
-    out |= gguf_mixed.experts(reader, name)
+    if name not in gguf_hybrids.ARCHITECTURES and name not in gguf_delta.ARCHITECTURES:
+        out |= gguf_mixed.experts(reader, name)
     out["vocab_size"] = vocab_size(reader, name, shapes)
     out["tie_word_embeddings"] = name in ALWAYS_TIED or "output.weight" not in shapes
+    if name in gguf_scans.ARCHITECTURES:
+        out |= gguf_scans.scans(reader, name, out)
+    if name in gguf_hybrids.ARCHITECTURES:
+        out |= gguf_hybrids.hybrid(reader, name, out, shapes)
+    if name in gguf_delta.ARCHITECTURES:
+        out |= gguf_delta.delta(reader, name, out)
     if name in MORE:
         out |= MORE[name](reader, out, shapes)
-    if (f"{name}.attention.key_length" in own and name != LATENT) or name in OWN_WIDTH:
+    mla = name in (LATENT, gguf_delta.KIMI)
+    if (f"{name}.attention.key_length" in own and not mla) or name in OWN_WIDTH:
         out["head_dim"] = width_of_heads(reader, name, Config(out, reader.path))
-    if name not in UNROTATED:
+    if name not in UNROTATED and out.get("position_embedding_type") != "nope":
         out |= rotary(reader, name, out, rope_factors)
     if name in PERIODS or name in WINDOWED:
         out |= windows(reader, name, out)
+    if name == "gpt-oss":
+        out = gguf_mixed.stretched(out)
     reader.finish(ignore)
     return out | biases(out["model_type"], shapes)
 
@@ -249,8 +268,10 @@ BIASED = {
     **dict.fromkeys(("llama", "smollm3"), ATTENTION | MLP),
     **dict.fromkeys(("qwen3", "gemma", "gemma2", "gemma3_text"), ATTENTION),
     **dict.fromkeys(("olmo2", "cohere2", "gpt_oss", "qwen3_moe", "olmoe"), ATTENTION),
+    **dict.fromkeys(("mamba", "mamba2", "falcon_mamba"), gguf_scans.BIASED),
     "starcoder2": {"use_bias": "attn_q"},
     "gpt_neox": {"attention_bias": "attn_qkv"},
+    "qwen2_moe": {"qkv_bias": "attn_q"},
     "deepseek_v3": {"attention_bias": "attn_kv_a_mqa", "mlp_bias": "ffn_up"},
 }
 """The flag of a family's biases, and the tensor whose bias is there with them."""

@@ -4,6 +4,7 @@ Source: the keys of llama.cpp (`gguf-py/gguf/constants.py`, Keys.LLM) and what i
 where one is absent (`src/models/*.cpp`).
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 from girih.families.config import Config
@@ -57,6 +58,15 @@ def experts(reader: Config, name: str) -> dict[str, Any]:
         shared = reader.integer(f"{key}shared_feed_forward_length", 0)
         out["shared_expert_intermediate_size"] = shared or out[WIDTHS[name]] * used
     return out | (latent(reader, key) if name == LATENT else {})
+
+
+def stretched(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The rotation of gpt-oss, written out; the bands of its YaRN are not rounded."""
+    how = config.get("rope_scaling", {"rope_type": "default"})
+    own = {"truncate": False} if how["rope_type"] == "yarn" else {}
+    made = {**how, **own, "rope_theta": config.get("rope_theta", 10000.0)}
+    left = {key: config[key] for key in config if key not in ("rope_scaling", "rope_theta")}
+    return {**left, "rope_parameters": made}
 
 
 def dense(reader: Config, name: str) -> dict[str, Any]:

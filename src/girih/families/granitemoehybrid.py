@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from girih.families.config import Config
+from girih.families.gguf_names_mixed import GRANITE
 from girih.families.hybrids import (
     BAMBA,
     divided,
@@ -18,7 +19,7 @@ from girih.families.parts import attention, biases, decoder, sizes
 from girih.families.scan_names import dual_names, halves
 from girih.spec import Model, RMSNorm
 
-ARCHITECTURE = "GraniteMoeHybridForCausalLM"
+ARCHITECTURE, GGUF_NAMES = "GraniteMoeHybridForCausalLM", GRANITE
 LAYER, MIXTURE = "model.layers.{}", "decoder.layers.{}.experts"
 POST = "post_attention_layernorm"
 PLAIN = {name: theirs for name, theirs in LLAMA.items() if ".mlp." not in name}

@@ -4,13 +4,14 @@ from math import ceil
 
 from girih.families.config import Config
 from girih.families.experts import experts
+from girih.families.gguf_names_mixed import JAMBA
 from girih.families.hybrids import ignore, periodic
 from girih.families.names import LLAMA, Names, mixture, renamed
 from girih.families.parts import Feed, attention, decoder, feed_forward, sizes
 from girih.families.scan_names import selective_names
 from girih.spec import Head, Mamba, Model, RMSNorm, ShortConv
 
-ARCHITECTURE = "JambaForCausalLM"
+ARCHITECTURE, GGUF_NAMES = "JambaForCausalLM", JAMBA
 FEED = {name: f"feed_forward.{name}_proj" for name in ("gate", "up", "down")}
 PRE = "pre_ff_layernorm"
 NAMES: Names = {

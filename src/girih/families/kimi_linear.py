@@ -3,16 +3,16 @@
 from dataclasses import replace
 
 from girih.families.config import Config
-from girih.families.delta_names import KIMI, KIMI_PUBLISHED
+from girih.families.delta_names import KIMI, KIMI_OTHERS
+from girih.families.gguf_names_mixed import KIMI as GGUF
 from girih.families.latent import TRAINING, experts, groups, latent_attention
 from girih.families.masks import LINEAR, kinds_of
 from girih.families.parts import Attend, Feed, decoder, feed_forward, sizes
 from girih.families.rotary import FULL
 from girih.spec import DeltaNet, Head, Model, OutputGate, RMSNorm, Router, ShortConv
 
-ARCHITECTURE, NAMES, OTHER_NAMES = "KimiLinearForCausalLM", KIMI, (KIMI_PUBLISHED,)
+ARCHITECTURE, NAMES, GGUF_NAMES, OTHER_NAMES = "KimiLinearForCausalLM", KIMI, GGUF, KIMI_OTHERS
 ONLY = dict(hidden_act="silu", mla_use_nope=True, moe_layer_freq=1, num_nextn_predict_layers=0)
-FEEDS = "mlp_layer_types"
 SPELT = {
     "max_position_embeddings": "model_max_length",
     "n_group": "num_expert_group",
@@ -53,7 +53,7 @@ def spec(config: Config) -> Model:
     own.numbers("kda_layers", ())  # all others; counted from one, as those are
     kinds = kinds_of(config, count, mixers, lambda i: FULL if i + 1 in full else LINEAR)
     first = config.integer("first_k_dense_replace", 1)
-    fed = kinds_of(config, count, feeds, lambda i: "dense" if i < first else "sparse", FEEDS)
+    fed = kinds_of(config, count, feeds, lambda i: list(feeds)[i >= first], "mlp_layer_types")
     return decoder(
         **found, norm=norm, head=Head(tied=config.flag("tie_word_embeddings", False)),
         attention=[mixers[kind] for kind in kinds], mlp=[feeds[kind] for kind in fed],

@@ -1,12 +1,13 @@
 """Mamba-2: a stack of its scans and nothing else."""
 
 from girih.families.config import Config
+from girih.families.gguf_names_mixed import MAMBA2
 from girih.families.hybrids import BEGINNING, dual, ignore, limits
 from girih.families.parts import mixed, repeated, sizes, stack_of
 from girih.families.scan_names import backbone, dual_names
 from girih.spec import Head, Layer, Model, RMSNorm
 
-ARCHITECTURE = "Mamba2ForCausalLM"
+ARCHITECTURE, GGUF_NAMES = "Mamba2ForCausalLM", MAMBA2
 NAMES = backbone(dual_names("backbone.layers.{}.mixer"))
 KEYS = {
     "heads": "num_heads",

@@ -1,6 +1,7 @@
 """Nemotron-H: layers of one branch each: Mamba-2, attention without positions, MLP or experts."""
 
 from girih.families.config import Config
+from girih.families.gguf_names_mixed import ONE_BRANCH
 from girih.families.hybrids import (
     BEGINNING,
     NEMOTRON,
@@ -17,7 +18,7 @@ from girih.families.rotary import longest
 from girih.families.scan_names import backbone, dual_names, ungated
 from girih.spec import Head, Layer, Mixer, Model, RMSNorm
 
-ARCHITECTURE = "NemotronHForCausalLM"
+ARCHITECTURE, GGUF_NAMES = "NemotronHForCausalLM", ONE_BRANCH
 OURS, LAYER = "decoder.layers.{}", "backbone.layers.{}"
 MIXER = f"{LAYER}.mixer"
 IGNORED = (r"mtp\..*",)  # guesses the token after the next one

@@ -1,5 +1,6 @@
 """Qwen3-Next: three layers of delta rules to one of gated attention, and experts."""
 
+from girih.families import gguf_names_mixed
 from girih.families.config import Config
 from girih.families.delta_names import QWEN3_NEXT
 from girih.families.experts import experts, some_layers
@@ -9,7 +10,7 @@ from girih.families.parts import Attend, attention, biases, decoder, sizes
 from girih.families.rotary import FULL, rope
 from girih.spec import DeltaNet, Head, Model, OutputGate, RMSNorm, ShortConv, SpecError
 
-ARCHITECTURE = "Qwen3NextForCausalLM"
+ARCHITECTURE, GGUF_NAMES = "Qwen3NextForCausalLM", gguf_names_mixed.QWEN3_NEXT
 NAMES, OTHER_NAMES = QWEN3_NEXT, (stacked(QWEN3_NEXT),)
 IGNORED = (r"mtp\..*",)  # what guesses further tokens
 GATED = ("q", "k", "v", "gate", "o")

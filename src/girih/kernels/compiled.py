@@ -58,7 +58,7 @@ class PreparationC(ctypes.Structure):
         ("gated", WHOLE),
         ("weight", PLACE),
         ("bias", PLACE),
-        ("eps", ctypes.c_float),
+        *((name, ctypes.c_float) for name in ("eps", "limit", "slope")),
     ]
 
 
@@ -107,6 +107,8 @@ SIGNATURES = {
     "girih_ssd_step": (*[PLACE] * 3, WHOLE, PLACE, NUMBER),
     "girih_ssd_chunks": (*[PLACE] * 4, WHOLE, PLACE, NUMBER),
     "girih_delta": (*[PLACE] * 4, NUMBER),
+    "girih_route": (PLACE, PLACE, PLACE, WHOLE, WHOLE, *[PLACE] * 4, NUMBER),
+    "girih_experts": (PLACE, PLACE, *[WHOLE] * 3, *[PLACE] * 4, NUMBER),
 }
 """The functions of the library and what they take."""
 

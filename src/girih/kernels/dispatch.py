@@ -14,6 +14,7 @@ from girih.kernels import (
     native,
     native_conv,
     native_delta,
+    native_experts,
     native_rounded,
     native_selective,
     native_ssd,
@@ -21,6 +22,7 @@ from girih.kernels import (
     reference,
     selective_chunks,
     ssd_chunks,
+    stacked,
 )
 from girih.kernels import conv as convolutions
 from girih.kernels import delta as deltas
@@ -47,8 +49,8 @@ BACKENDS: dict[str, tuple[ModuleType, ...]] = {
     "delta": (native_delta, gpu, delta_chunks, deltas),
     "selective": (native_selective, gpu, selective_chunks, selections),
     "ssd": (native_ssd, gpu, ssd_chunks, duals),
-    "route": (mixtures,),
-    "experts": (mixtures,),
+    "route": (native_experts, mixtures),
+    "experts": (native_experts, stacked, pytorch, mixtures),
     "state_space": (chunked, state_spaces),
 }
 """The backends of each operation, the fastest first; what defines it stands last everywhere."""
@@ -177,4 +179,4 @@ def prepare(matrices: Matrices, *, exact: bool) -> list[Packed]:
 
 def prepare_experts(stacks: Stacks, *, exact: bool) -> list[Packed]:
     """The same of the matrices of experts."""
-    return []
+    return [] if exact else native_experts.prepare(stacks)

@@ -151,7 +151,7 @@ def experts(call: ExpertsCall) -> Tensor:
         rows_bM = pad(x_nM, (0, 0, 0, -len(x_nM) % BLOCK))
         return torch.cat([expert(block, index) for block in rows_bM.split(BLOCK)])[: len(x_nM)]
 
-    return mixed(call, block_by_block)
+    return mixed(call, prepared(call.rows), block_by_block)
 
 
 def expert_of(stacks: Stacks, product: Product) -> Expert:
@@ -169,20 +169,27 @@ def expert_of(stacks: Stacks, product: Product) -> Expert:
     return expert
 
 
-def mixed(call: ExpertsCall, expert: Expert) -> Tensor:
+def mixed(call: ExpertsCall, x_TM: Tensor, expert: Expert) -> Tensor:
     """The weighted sum, each expert that was chosen given all rows that chose it; [T, M].
 
     What is added to a token comes in the order of its experts, whoever else is in the batch.
     """
     bind()
-    x_TM = prepared(call.rows)
-    out_TM = torch.zeros_like(x_TM)
+    out_TM = torch.zeros_like(x_TM, dtype=call.rows.dtype)
     for index, places in by_expert(call.chosen_Tk):
         tokens, choices = places.unbind(1)
-        part_nM = expert(x_TM[tokens], index)
-        weights_n1 = call.weights_Tk[tokens, choices][:, None].to(part_nM.dtype)
+        part_nM = expert(x_TM[tokens], index).to(out_TM.dtype)
+        weights_n1 = call.weights_Tk[tokens, choices][:, None].to(out_TM.dtype)
         out_TM = out_TM.index_add(0, tokens, part_nM * weights_n1)
     return out_TM if call.rows.onto is None else call.rows.onto + out_TM
+
+
+def learns(call: ExpertsCall) -> bool:
+    """Whether gradients of what goes into the products are wanted."""
+    own = call.stacks
+    held = (call.rows.x_TI, call.weights_Tk, *own.all, *own.into_biases, own.down_bias)
+    wanted = any(isinstance(one, Tensor) and one.requires_grad for one in held)
+    return wanted and torch.is_grad_enabled()
 
 
 def by_expert(chosen_Tk: Tensor) -> Iterator[tuple[int, Tensor]]:
@@ -203,7 +210,7 @@ def taken(stack: Tensor | Packed) -> Callable[[int], Tensor | Packed]:
     Gradients of those that are taken come to that of the stack at once, not one by one.
     """
     if isinstance(stack, Packed):
-        return lambda expert: Packed(stack.data[expert], stack.format, stack.shape[1:])
+        return stack.rows
     if stack.requires_grad and torch.is_grad_enabled():
         return stack.unbind(0).__getitem__
     return stack.__getitem__

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from girih.kernels.calls import Gate, LinearCall
 from girih.kernels.compiled import library
-from girih.kernels.native import learns, name, refuses_rows, whole
+from girih.kernels.native import name, refuses_rows, whole
 from girih.kernels.packed import Packed
 from girih.kernels.pytorch import multiplies_bfloat16
 from girih.kernels.records import before, joined_biases

@@ -36,10 +36,11 @@ class Packed:
         """The values, of `shape`: computed in float32, then rounded to `dtype`."""
         return unpack(self.data, self.format, dtype)
 
-    def rows(self, index: Tensor | slice) -> "Packed":
+    def rows(self, index: Tensor | slice | int) -> "Packed":
         """The chosen rows of the first axis, still packed: a view for a slice, else a copy.
 
-        An index tensor of any shape replaces the first axis by its own.
+        An index tensor of any shape replaces the first axis by its own. A number takes one matrix
+        of a stack, a view.
         """
         assert len(self.shape) > 1, "a single row has no rows to choose from"
         data = self.data[index]

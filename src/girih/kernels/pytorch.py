@@ -9,6 +9,7 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from girih.kernels.blocked import blocks
 from girih.kernels.calls import AppendCall, AttentionCall, LinearCall, Room, Rows
+from girih.kernels.experts import ExpertsCall, expert_of, mixed
 from girih.kernels.grouped import GroupedCall
 from girih.kernels.packed import Packed
 from girih.kernels.reference import beside, finished, joined, prepared, seen, turned
@@ -28,9 +29,11 @@ def multiplies_bfloat16() -> bool:
 def refuses(op: str, call: object) -> str | None:
     """Why a call cannot be run here, in words; None if it can."""
     if isinstance(call, LinearCall):
-        return refuses_linear(call)
+        return refuses_matrices(call.matrices.weights, call.rows)
     if isinstance(call, AppendCall):
         return refuses_append(call)
+    if isinstance(call, ExpertsCall):
+        return refuses_matrices(call.stacks.all, call.rows)
     if isinstance(call, GroupedCall):
         call = call.windows
     if not isinstance(call, AttentionCall):
@@ -46,13 +49,13 @@ def refuses(op: str, call: object) -> str | None:
     return "it has no sinks" if call.sinks_H is not None else None
 
 
-def refuses_linear(call: LinearCall) -> str | None:
+def refuses_matrices(weights: Sequence[Packed | Tensor], rows: Rows) -> str | None:
     """Why matrices cannot be multiplied as they are stored."""
-    for weight in call.matrices.weights:
+    for weight in weights:
         if isinstance(weight, Packed):
             return f"it does not multiply with {weight.format} blocks"
-        if weight.dtype != call.rows.dtype and not rounded(call.rows, weight):
-            stored, given = (str(d).removeprefix("torch.") for d in (weight.dtype, call.rows.dtype))
+        if weight.dtype != rows.dtype and not rounded(rows, weight):
+            stored, given = (str(d).removeprefix("torch.") for d in (weight.dtype, rows.dtype))
             return f"a matrix is stored in {stored}, its input is {given}"
         on_processor = weight.dtype == torch.bfloat16 and weight.device.type == "cpu"
         if on_processor and not multiplies_bfloat16():
@@ -96,6 +99,13 @@ def product(x_TI: Tensor, weight_OI: Tensor) -> Tensor:
     if x_TI.device.type == "cuda" and not torch.is_grad_enabled():
         return torch.mm(low_TI, weight_OI.T, out_dtype=x_TI.dtype)
     return torch.nn.functional.linear(low_TI, weight_OI).to(x_TI.dtype)
+
+
+def experts(call: ExpertsCall) -> Tensor:
+    """The weighted sums by products in the dtype in which the matrices are stored; [T, M]."""
+    x_TM = prepared(call.rows).to(call.stacks.down.dtype)  # type: ignore[union-attr]
+    expert = expert_of(call.stacks, torch.nn.functional.linear)  # type: ignore[arg-type]
+    return mixed(call, x_TM, expert)
 
 
 def append(call: AppendCall) -> tuple[Tensor, Sequence[Tensor], Sequence[Tensor]]:

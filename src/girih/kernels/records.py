@@ -8,7 +8,16 @@ from torch import Tensor
 from girih.kernels.calls import Gate, Heads, Matrices, Room, Rows
 from girih.kernels.compiled import HeadsC, PreparationC, RoomC
 
-BEFORE = {"rms": 1, "layer": 2, "silu": 3, "gelu": 4, "gelu_tanh": 5, "relu": 6}
+BEFORE = {
+    "rms": 1,
+    "layer": 2,
+    "silu": 3,
+    "gelu": 4,
+    "gelu_tanh": 5,
+    "relu": 6,
+    "relu2": 7,
+    "clamped": 8,
+}
 STORED = {torch.float32: 0, torch.bfloat16: 1}
 """What the library calls each preparation of rows, each dtype of a state."""
 
@@ -21,7 +30,9 @@ def before(rows: Rows) -> int:
     if asked.prepared is None:
         if isinstance(asked, Gate):
             held: list[Tensor] = []
-            made = PreparationC(BEFORE.get(asked.activation, 0), asked.gated, None, None, 0.0)
+            kind = BEFORE.get(asked.activation, 0)
+            clamp = (asked.limit, asked.slope)
+            made = PreparationC(kind, asked.gated, None, None, 0.0, *clamp)
         else:
             held = [
                 v.detach().float().contiguous() + (asked.offset and v is asked.weight_I)

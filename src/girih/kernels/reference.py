@@ -196,7 +196,11 @@ def activated(x_TI: Tensor, gate: Gate) -> Tensor:
     """Rows after an activation; of gated ones, which are gate, then up, half as wide."""
     if not gate.gated:
         return ACTIVATIONS[gate.activation](x_TI)
-    gate_TI, up_TI = x_TI.chunk(2, dim=-1)
+    return gated(*x_TI.chunk(2, dim=-1), gate)
+
+
+def gated(gate_TI: Tensor, up_TI: Tensor, gate: Gate) -> Tensor:
+    """The product of an activated gate and what it lets through."""
     if gate.activation != "clamped":
         return ACTIVATIONS[gate.activation](gate_TI) * up_TI
     gate_TI, up_TI = gate_TI.clamp(max=gate.limit), up_TI.clamp(-gate.limit, gate.limit)

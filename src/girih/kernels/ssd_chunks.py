@@ -88,15 +88,17 @@ def scanned(
     `firsts` are those before the first, [H, N, P].
     """
     groups = b_KLGN.shape[2]
-    total_KGEL = rate_KLH.transpose(1, 2).cumsum(-1).unflatten(1, (groups, -1))
+    total_KGEL = rate_KLH.double().transpose(1, 2).cumsum(-1).unflatten(1, (groups, -1))
     new_KGELP = new_KLHP.transpose(1, 2).unflatten(1, (groups, -1))
     b_KGNL, c_KGLN = b_KLGN.permute(0, 2, 3, 1), c_KLGN.transpose(1, 2)
-    # Differences first: an exponential of the sums alone would leave what float32 holds.
-    apart_KGELL = total_KGEL[..., :, None] - total_KGEL[..., None, :]
+    # Differences first, for an exponential of the sums would leave what float32 holds; and of more
+    # digits, since where states fade fast the sums are large beside the differences.
+    apart_KGELL = (total_KGEL[..., :, None] - total_KGEL[..., None, :]).to(new_KLHP.dtype)
     later_LL = torch.ones(apart_KGELL.shape[-2:], dtype=torch.bool, device=b_KLGN.device).triu(1)
     weights_KGELL = apart_KGELL.masked_fill(later_LL, -torch.inf).exp()
     weights_KGELL = weights_KGELL * (c_KGLN @ b_KGNL)[:, :, None]
-    rest_KGEL = (total_KGEL[..., -1:] - total_KGEL).exp()
+    rest_KGEL = (total_KGEL[..., -1:] - total_KGEL).to(new_KLHP.dtype).exp()
+    total_KGEL = total_KGEL.to(new_KLHP.dtype)
     left_KGENP = b_KGNL[:, :, None] @ (new_KGELP * rest_KGEL[..., None])
     before_KGENP, after = passed(owners, firsts, left_KGENP, total_KGEL[..., -1].exp())
     read_KGELP = (c_KGLN[:, :, None] @ before_KGENP) * total_KGEL.exp()[..., None]

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from girih.kernels import dispatch
 from girih.kernels.calls import Gate, Rows
-from girih.kernels.experts import RouteCall, Routed, Routing
+from girih.kernels.experts import ExpertsCall, RouteCall, Routed, Routing
 from girih.nn.balance import corrected, loads, sequence_loss, switch_loss
 from girih.nn.mlp import MLP
 from girih.nn.registry import Place, builds
@@ -99,11 +99,20 @@ class Experts(nn.Module):
         self.mixture = Mixture(into, stacks["down"], between, exact=place.exact)
         self.shared = None if node.shared is None else SharedExpert(node.shared, place)
         self.loads_E: Tensor | None = None
+        self.computed = (place.activations, not place.exact)
 
     def products(self) -> dict[str, Products]:
         """The shared expert's products by the names of their weights."""
         own = {} if self.shared is None else self.shared.products()
         return {f"shared.{name}": products for name, products in own.items()}
+
+    def asked(self) -> dict[str, RouteCall | ExpertsCall]:
+        """Its calls for one token, by part."""
+        x_TM = torch.zeros(1, self.router.weight.shape[1], device=self.router.weight.device)
+        rows = Rows(x_TM, None, *self.computed)
+        chosen_Tk = torch.zeros(1, self.node.router.top, dtype=torch.long, device=x_TM.device)
+        call = ExpertsCall(rows, chosen_Tk, chosen_Tk.float(), self.mixture.stacks)
+        return {"router": RouteCall(rows, self.router.routing), "": call}
 
     def forward(self, rows: Rows, step: Step) -> Tensor:
         """[T, M] -> [T, M], added onto what the rows say."""

@@ -1,10 +1,11 @@
 """What a model costs, from its spec alone: parameters, bytes, floating-point operations."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from girih.spec.base import Flops, Slot, Tensor, Work, require
+from girih.spec.experts import Experts
 from girih.spec.formats import Format, format_of
 from girih.spec.model import Model
 from girih.spec.pool import Pool, fixed_bytes
@@ -37,6 +38,12 @@ class Cost:
     """The same by a kernel that computes every pair and masks afterwards."""
     decode: Flops
     """One more token for each of `batch` sequences, the last of `context`."""
+    experts: int
+    """Of all layers."""
+    experts_touched: float
+    """Those that `decode` goes to, on the average if all are chosen as often."""
+    decode_weight_bytes: int
+    """What `decode` reads of the weights: of experts those touched, of tables a row each."""
 
 
 def cost(
@@ -65,7 +72,7 @@ def cost(
     whole = Work(tokens=context, context=context, source=sources, given=sources)
     return Cost(
         parameters=parameters,
-        active_parameters=parameters,
+        active_parameters=parameters - idle(spec),
         weight_bytes=weight_bytes(tensors, weights),
         weights=weights if isinstance(weights, str) else mixture(weights),
         context=context,
@@ -77,7 +84,44 @@ def cost(
         prefill=times(spec.flops(whole), batch),
         prefill_dense=times(spec.flops(replace(whole, dense=True)), batch),
         decode=times(spec.flops(replace(whole, tokens=1, given=0)), batch),
+        experts=sum(mixer.count for _, mixer, _ in mixtures(spec)),
+        experts_touched=sum(mixer.touched(batch) for _, mixer, _ in mixtures(spec)),
+        decode_weight_bytes=read_bytes(spec, weights, batch),
     )
+
+
+def mixtures(spec: Model) -> Iterator[tuple[str, Experts, int]]:
+    """Every mixture of experts: its path, itself, and the width of its stack."""
+    for stack in spec.stacks:
+        for path, branch in stack.leaves():
+            if isinstance(branch.mixer, Experts):
+                yield path, branch.mixer, stack.dim
+
+
+def idle(spec: Model) -> int:
+    """The parameters of experts that a token does not go to."""
+    out = 0
+    for _, mixer, dim in mixtures(spec):
+        one = sum(tensor.numel for tensor in mixer.stacks(dim).values()) // mixer.count
+        out += one * (mixer.count - mixer.router.top)
+    return out
+
+
+def read_bytes(spec: Model, weights: str | Mapping[str, str], batch: int) -> int:
+    """The bytes of weights that one more token for each of some sequences reads."""
+    tensors = spec.tensors()
+    sizes = {name: float(weight_bytes({name: t}, weights)) for name, t in tensors.items()}
+    for path, mixer, dim in mixtures(spec):
+        for name in mixer.stacks(dim):
+            sizes[f"{path}.{name}"] *= mixer.touched(batch) / mixer.count
+    for stack in spec.stacks:
+        tied = stack.head is not None and stack.head.tied
+        for name, tensor in stack.input.tensors(stack.dim).items():
+            table = name.endswith(("embed.weight", "position.weight"))
+            if table and not (tied and name == "embed.weight"):
+                full = f"{stack.name}.{name}"
+                sizes[full] *= min(batch, tensor.shape[0]) / tensor.shape[0]
+    return round(sum(sizes.values()))
 
 
 def weight_bytes(tensors: Mapping[str, Tensor], weights: str | Mapping[str, str]) -> int:

@@ -123,7 +123,12 @@ class Experts(Node):
 
     def tensors(self, dim: int) -> dict[str, Tensor]:
         """The weights, by local name; those of all experts are stacked."""
-        out = prefixed("router", self.router.tensors(dim, self.count))
+        out = prefixed("router", self.router.tensors(dim, self.count)) | self.stacks(dim)
+        return out | (prefixed("shared", self.shared.tensors(dim)) if self.shared else {})
+
+    def stacks(self, dim: int) -> dict[str, Tensor]:
+        """The weights of which a token needs those of the experts that it goes to."""
+        out = {}
         up = Tensor((self.count, self.hidden, dim), ("experts", "hidden", "model"))
         down = Tensor((self.count, dim, self.hidden), ("experts", "model", "hidden"))
         kinds = ({"gate": up} if self.gated else {}) | {"up": up, "down": down}
@@ -131,7 +136,14 @@ class Experts(Node):
             out[f"{name}.weight"] = weight
             if self.biased:
                 out[f"{name}.bias"] = Tensor(weight.shape[:2], weight.axes[:2])
-        return out | (prefixed("shared", self.shared.tensors(dim)) if self.shared else {})
+        return out
+
+    def touched(self, tokens: int) -> float:
+        """How many experts so many tokens go to, on the average if all are as likely.
+
+        E (1 - (1 - k / E)^tokens): an expert is passed by if no token chose it.
+        """
+        return self.count * (1 - (1 - self.router.top / self.count) ** tokens)
 
     def state(self) -> tuple[Slot, ...]:
         """Nothing."""

@@ -118,7 +118,7 @@ class Fixed:
                     f"{path}: the state's {name} has the shape {list(memory.shape[1:])}, the "
                     f"layer's {list(shape)}: it is that of another model"
                 )
-            out.append(memory[at_S].masked_fill(none_S.view(-1, *[1] * len(shape)), 0))
+            out.append(memory[at_S].masked_fill_(none_S.view(-1, *[1] * len(shape)), 0))
         return out
 
     def carry(self, path: str, values: Mapping[str, Tensor], rows_S: Tensor) -> None:

@@ -5,9 +5,7 @@
 // x read the tiles as they are; for many, some tiles at a time are taken apart into a panel that stays in the cache.
 #include "rows.h"
 
-constexpr int VECTORS = 2, WIDTH = VECTORS * LANES;  // of matrix rows in a panel
-constexpr int AHEAD = 8192;                          // bytes of a matrix that are on their way while others are used
-constexpr int FEW = 16;                              // rows of x up to which no panel is made
+constexpr int AHEAD = 8192;  // bytes of a matrix that are on their way while others are used
 
 // N rows of x over one unit of a tile row: added to their sums, VECTORS apart.
 template <class F, int N, class Unit> INLINE void direct_unit(Tile tile, Unit unit, const Rounded& x, int64_t here, Floats* sums) {
@@ -129,10 +127,8 @@ void plain_outputs_of(const uint8_t* matrix, int64_t first, int64_t end, const R
     }
 }
 
-using Product = void (*)(const uint8_t*, int64_t, int64_t, const Rounded&, const Out&);
-constexpr Product PRODUCTS[] = {outputs_of<Q4_0>, outputs_of<Q4_1>, outputs_of<Q5_0>, outputs_of<Q5_1>, outputs_of<Q8_0>,
-                                outputs_of<Q4_K>, outputs_of<Q5_K>, outputs_of<Q6_K>, plain_outputs_of<Bfloat>, plain_outputs_of<Half>};
-constexpr int PACKED = 8;  // of these, the first
+const Product PRODUCTS[] = {outputs_of<Q4_0>, outputs_of<Q4_1>, outputs_of<Q5_0>, outputs_of<Q5_1>, outputs_of<Q8_0>,
+                                outputs_of<Q4_K>, outputs_of<Q5_K>, outputs_of<Q6_K>, outputs_of<MXFP4>, plain_outputs_of<Bfloat>, plain_outputs_of<Half>};
 
 struct Matrix {
     const uint8_t* data;  // tiles, or plain numbers

@@ -14,17 +14,18 @@ struct Out {
 };
 
 // What is done to a row before the product: nothing (0), RMS norm (1), layer norm (2), or an activation: silu (3),
-// gelu (4), gelu by tanh (5), relu (6). Where that is gated, a row is gate, then up, and becomes act(gate) * up.
+// gelu (4), gelu by tanh (5), relu (6), its square (7). Where that is gated, a row is gate, then up, and becomes
+// act(gate) * up; clamped (8) it is gate sigmoid(slope gate) (up + 1), gate at most a limit, up within it.
 struct Before {
     int64_t kind, gated;
     const float *weight, *bias;
-    float eps;
+    float eps, limit, slope;
 };
 
 INLINE Floats activated(int64_t kind, Floats x) {
     if (kind == 3) return x / (exponential(-x) + 1.0f);
     if (kind == 5) return x / (exponential((x + x * x * x * 0.044715f) * -1.5957691216f) + 1.0f);
-    if (kind == 6) return x < 0 ? Floats{} : x;
+    if (kind >= 6) return (x < 0 ? Floats{} : x) * (kind == 7 ? x : spread(1.0f));
     // The error function within 2e-7: Abramowitz and Stegun 7.1.26.
     const Floats z = magnitude(x) * 0.70710678f, t = 1.0f / (z * 0.3275911f + 1.0f);
     const Floats sum = (((t * 1.061405429f - 1.453152027f) * t + 1.421413741f) * t - 0.284496736f) * t + 0.254829592f;
@@ -41,6 +42,12 @@ template <class At> INLINE float row_sum(const float* x, int64_t count, At at) {
     for (; i < count; ++i) total += at(spread(x[i]))[0];
     return total;
 }
+INLINE Floats gated(const Before& before, Floats gate, Floats up) {
+    if (before.kind != 8) return activated(before.kind, gate) * up;
+    gate = gate > before.limit ? spread(before.limit) : gate;
+    up = up > before.limit ? spread(before.limit) : up < -before.limit ? spread(-before.limit) : up;
+    return gate / (exponential(gate * -before.slope) + 1.0f) * (up + 1.0f);
+}
 INLINE void normed(const float* x, int64_t count, bool centred, const float* weight, const float* bias, float eps, float* out) {
     const float mean = centred ? row_sum(x, count, [](Floats v) { return v; }) / count : 0;
     const float squares = row_sum(x, count, [&](Floats v) { return (v - mean) * (v - mean); });
@@ -52,8 +59,8 @@ inline void prepare(const Before& before, const float* x, int64_t count, float* 
     if (before.kind == 0) return void(std::memcpy(out, x, count * sizeof(float)));
     if (before.kind <= 2) return normed(x, count, before.kind == 2, before.weight, before.bias, before.eps, out);
     for (int64_t i = 0; i < count; i += LANES) {
-        const Floats value = activated(before.kind, load<Floats>(x + i));
-        store(out + i, before.gated ? value * load<Floats>(x + count + i) : value);
+        const Floats value = load<Floats>(x + i);
+        store(out + i, before.gated ? gated(before, value, load<Floats>(x + count + i)) : activated(before.kind, value));
     }
 }
 
@@ -108,3 +115,10 @@ struct Rounded {
         }
     }
 };
+
+// Outputs of a matrix from the first to the end, of a panel at the most, for all rows.
+using Product = void (*)(const uint8_t*, int64_t, int64_t, const Rounded&, const Out&);
+extern const Product PRODUCTS[];       // by format
+constexpr int PACKED = 9;              // of these, the first
+constexpr int VECTORS = 2, WIDTH = VECTORS * LANES;  // of matrix rows in a panel
+constexpr int FEW = 16;                // rows up to which each thread reads one stretch of a matrix, and no panel is made

@@ -1,6 +1,6 @@
 // The state-space dual of Mamba-2 (Dao and Gu, arXiv 2405.21060): a token of each sequence, or many tokens in chunks
 // whose products are of pairs of bfloat16; then gate and norm. The states h of a head are [states, width].
-#include "rows.h"
+#include "carried.h"
 
 constexpr int CHUNK = 64, HALF = CHUNK / 2, QUERIES = 4, ACROSS = 4;
 
@@ -33,9 +33,17 @@ struct Places {
 };
 
 void gate(const Ssd& ssd, const float* z, float* y) {
-    const int64_t inner = ssd.inner(), part = inner / ssd.parts;
-    for (int64_t i = 0; i < inner; i += LANES) store(y + i, load<Floats>(y + i) * activated(3, load<Floats>(z + i)));
-    for (int64_t i = 0; i < inner; i += part) normed(y + i, part, false, ssd.weight + i, nullptr, ssd.eps, y + i);
+    const int64_t part = ssd.inner() / ssd.parts;
+    const float* weight = ssd.weight;
+    for (int64_t number = 0; number < ssd.parts; ++number, y += part, z += part, weight += part) {
+        Floats squares = {};
+        for (int64_t i = 0; i < part; i += LANES) {
+            const Floats value = some(y + i, part - i) * activated(3, some(z + i, part - i));
+            squares += value * value, put_some(y + i, value, part - i);
+        }
+        const float scale = 1 / std::sqrt(sum_of(squares) / part + ssd.eps);
+        for (int64_t i = 0; i < part; i += LANES) put_some(y + i, some(y + i, part - i) * some(weight + i, part - i) * scale, part - i);
+    }
 }
 // A function of the vectors of a head, ACROSS at a time.
 template <class Run> INLINE void along(int64_t width, Run run) {
@@ -80,9 +88,15 @@ struct Shared {
     int32_t *c, *b;
     float* scores;
 };
+// The first of each pair of bfloat16, and the second.
 INLINE Ints paired(Floats first, Floats second) {
+#if WIDE == 512 && defined(__AVX512BF16__)
+    const Ints numbers = (NUMBERS + 16) << 16 | NUMBERS;
+    return (Ints)_mm512_permutexvar_epi16((__m512i)numbers, (__m512i)_mm512_cvtne2ps_pbh((__m512)second, (__m512)first));
+#else
     const auto rounded = [](Floats x) ALWAYS { const Ints bits = bits_as<Ints>(x); return bits + 0x7FFF + (bits >> 16 & 1); };
     return (rounded(first) >> 16 & 0xFFFF) | (rounded(second) & static_cast<int32_t>(0xFFFF0000));
+#endif
 }
 void share(const Ssd& ssd, const Tokens& t, int64_t group, int64_t count, const Shared& to) {
     const int64_t states = ssd.states, pairs = states / 2;
@@ -113,14 +127,15 @@ void share(const Ssd& ssd, const Tokens& t, int64_t group, int64_t count, const 
 // A head over one chunk after the other.
 struct Scan {
     const Ssd& ssd;
-    int64_t head;
-    float* h;
+    int64_t head = 0;
+    float* h = nullptr;
     float total[CHUNK], kept[CHUNK];                 // of the logarithm of the decay since the chunk began, and its exponential
     int32_t weights[CHUNK * HALF];                   // of tokens for tokens
+    std::vector<float> raw;                          // x
     std::vector<int32_t> held, x, left;              // pairs of h, of dt x, and of what is left of it at the end
 
-    Scan(const Ssd& of, int64_t which, float* state)
-        : ssd(of), head(which), h(state), held(of.states / 2 * of.width), x(HALF * of.width), left(HALF * of.width) {}
+    explicit Scan(const Ssd& of)
+        : ssd(of), raw(CHUNK * of.width), held(of.states / 2 * of.width), x(HALF * of.width), left(HALF * of.width) {}
 
     void begin(const Tokens& t, int64_t count, const float* scores) {
         const int64_t width = ssd.width;
@@ -130,16 +145,20 @@ struct Scan {
             total[j] = sum += dt[j] * ssd.rate[head];
         }
         for (int64_t j = 0; j < CHUNK; j += LANES) store(kept + j, exponential(load<Floats>(total + j))), store(ends + j, exponential(sum - load<Floats>(total + j)));
-        along(width, [&](auto across, int64_t from) ALWAYS {
-            for (int64_t p = from; p < from + across * LANES; p += LANES) {
-                const auto at = [&](int64_t j) ALWAYS { return j < count ? load<Floats>(t.x + j * t.x_row + head * width + p) * dt[j] : Floats{}; };
-                for (int64_t j = 0; j < CHUNK; j += 2) {
-                    const Floats first = at(j), second = at(j + 1);
-                    store(&x[j / 2 * width + p], paired(first, second)), store(&left[j / 2 * width + p], paired(first * ends[j], second * ends[j + 1]));
-                }
-                for (int64_t n = 0; n < ssd.states; n += 2) store(&held[n / 2 * width + p], paired(load<Floats>(h + n * width + p), load<Floats>(h + (n + 1) * width + p)));
+        for (int64_t j = 0; j < CHUNK; j += 2) {
+            for (int64_t p = 0; p < width; p += LANES) {
+                const auto at = [&](int64_t row) ALWAYS {
+                    const Floats value = row < count ? load<Floats>(t.x + row * t.x_row + head * width + p) : Floats{};
+                    store(&raw[row * width + p], value);
+                    return value * dt[row];
+                };
+                const Floats first = at(j), second = at(j + 1);
+                store(&x[j / 2 * width + p], paired(first, second)), store(&left[j / 2 * width + p], paired(first * ends[j], second * ends[j + 1]));
             }
-        });
+        }
+        for (int64_t at = 0; at < ssd.states * width; at += 2 * width) {
+            for (int64_t p = 0; p < width; p += LANES) store(&held[at / 2 + p], paired(load<Floats>(h + at + p), load<Floats>(h + at + width + p)));
+        }
         for (int64_t i = 0; i < CHUNK; ++i) {
             for (int64_t j = 0; j < i / QUERIES * QUERIES + QUERIES; j += LANES) {
                 const Floats weight = load<Floats>(scores + i * CHUNK + j) * exponential(total[i] - load<Floats>(total + j));
@@ -147,7 +166,7 @@ struct Scan {
             }
         }
     }
-    void pass(const Tokens& t, int64_t count, const Shared& shared, float* out) {
+    void pass(int64_t count, const Shared& shared, float* out) {
         const int64_t width = ssd.width, pairs = ssd.states / 2;
         along(width, [&](auto across, int64_t p) ALWAYS {
             for (int64_t i = 0; i < count; i += QUERIES) {
@@ -156,8 +175,8 @@ struct Scan {
                 each_pair<QUERIES, across>([&](auto n, auto a) ALWAYS { sums[n][a] *= kept[i + n]; });
                 multiply(weights + i * HALF, HALF, &x[p], width, (i + QUERIES) / 2, sums);
                 each_pair<QUERIES, across>([&](auto n, auto a) ALWAYS {
-                    const int64_t at = head * width + p + a * LANES;
-                    if (i + n < count) store(out + (i + n) * ssd.inner() + at, sums[n][a] + load<Floats>(t.x + (i + n) * t.x_row + at) * ssd.skip[head]);
+                    const int64_t at = p + a * LANES;
+                    if (i + n < count) store(out + (i + n) * ssd.inner() + head * width + at, sums[n][a] + load<Floats>(&raw[(i + n) * width + at]) * ssd.skip[head]);
                 });
             }
             for (int64_t n = 0; n < ssd.states; n += QUERIES) {
@@ -178,6 +197,8 @@ EXPORT void girih_ssd_chunks(const Ssd* of, const Tokens* tokens, const Places* 
     const int64_t size = ssd.width * ssd.states, all = CHUNK * ssd.states / 2;
     std::vector<int64_t> rows(sequences + 1), firsts(sequences + 1);  // before each sequence, of tokens and of chunks
     for (int64_t s = 0; s < sequences; ++s) rows[s + 1] = rows[s] + counts[s], firsts[s + 1] = firsts[s] + (counts[s] + CHUNK - 1) / CHUNK;
+    // Heads that go through a chunk one after the other: they share what lies in the cache.
+    const int64_t together = std::clamp<int64_t>(sequences * ssd.heads / (4 * threads), 1, 8), blocks = (ssd.heads + together - 1) / together;
     const int64_t tasks = firsts[sequences] * ssd.groups;
     std::vector<int32_t> pairs(tasks * 2 * all);
     std::vector<float> scores(tasks * CHUNK * CHUNK);
@@ -191,17 +212,19 @@ EXPORT void girih_ssd_chunks(const Ssd* of, const Tokens* tokens, const Places* 
             share(ssd, tokens->from(rows[s] + at), task % ssd.groups, std::min<int64_t>(CHUNK, counts[s] - at), shared(task));
         }
 #pragma omp for schedule(dynamic, 1)
-        for (int64_t task = 0; task < sequences * ssd.heads; ++task) {
-            const int64_t s = task / ssd.heads, head = task % ssd.heads;
+        for (int64_t task = 0; task < sequences * blocks; ++task) {
+            const int64_t s = task / blocks, from = task % blocks * together, end = std::min(ssd.heads, from + together);
             const auto [before, after] = places->of(s, ssd.heads * size);
-            Scan scan(ssd, head, after + head * size);
-            if (before) std::memcpy(scan.h, before + head * size, size * sizeof(float));
-            else std::fill_n(scan.h, size, 0.0f);
+            if (before) std::memcpy(after + from * size, before + from * size, (end - from) * size * sizeof(float));
+            else std::fill_n(after + from * size, (end - from) * size, 0.0f);
+            Scan scan(ssd);
             for (int64_t at = 0; at < counts[s]; at += CHUNK) {
-                const Tokens t = tokens->from(rows[s] + at);
-                const int64_t count = std::min<int64_t>(CHUNK, counts[s] - at);
-                const Shared own = shared((firsts[s] + at / CHUNK) * ssd.groups + ssd.group(head) / ssd.states);
-                scan.begin(t, count, own.scores), scan.pass(t, count, own, out + (rows[s] + at) * ssd.inner());
+                const int64_t count = std::min<int64_t>(CHUNK, counts[s] - at), chunk = firsts[s] + at / CHUNK;
+                for (scan.head = from; scan.head < end; ++scan.head) {
+                    const Shared own = shared(chunk * ssd.groups + ssd.group(scan.head) / ssd.states);
+                    scan.h = after + scan.head * size;
+                    scan.begin(tokens->from(rows[s] + at), count, own.scores), scan.pass(count, own, out + (rows[s] + at) * ssd.inner());
+                }
             }
         }
 #pragma omp for schedule(static)

@@ -68,6 +68,19 @@ template <class Join> INLINE float joined(Floats a, Join join) {
 INLINE float sum_of(Floats a) { return joined(a, [](auto x, auto y) ALWAYS { return x + y; }); }
 INLINE float largest_of(Floats a) { return joined(a, [](auto x, auto y) ALWAYS { return x > y ? x : y; }); }
 
+// What a table has for each byte of a vector, all of which are below sixteen.
+INLINE Ints looked_up(const uint8_t (&table)[16], Ints codes) {
+#if WIDE == 512
+    return (Ints)_mm512_shuffle_epi8(_mm512_broadcast_i32x4(load<__m128i>(table)), (__m512i)codes);
+#elif WIDE == 256
+    return (Ints)_mm256_shuffle_epi8(_mm256_broadcastsi128_si256(load<__m128i>(table)), (__m256i)codes);
+#else
+    uint8_t bytes[sizeof codes];
+    store(bytes, codes);
+    for (uint8_t& byte : bytes) byte = table[byte];
+    return load<Ints>(bytes);
+#endif
+}
 // The same value in a register: compilers would read it again from memory for each use, and the reads are the bound.
 INLINE Ints kept(Ints value) {
 #if WIDE
