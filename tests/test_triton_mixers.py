@@ -86,9 +86,11 @@ def test_refusals_of_scans_are_told_in_words(op):
 def test_scans_beyond_the_largest_tiles():
     many = torch.empty(3, 300)
     call = scan_calls.selective(scan_calls.drawn_selective(learned=False).leaves)
-    assert gpu.unscannable(replace(call, b_TN=many)) == "300 states, at most 256"
+    assert gpu.unscannable(replace(call, b_TN=many)) == "a channel has 300 states, at most 256"
     call = scan_calls.ssd(scan_calls.drawn_ssd(learned=False).leaves)
-    assert "at most 256" in gpu.unscannable(replace(call, b_TGN=many[:, None]))
+    assert gpu.unscannable(replace(call, b_TGN=torch.empty(3, 1, 300))) is None
+    wide = replace(call, b_TGN=torch.empty(3, 1, 300), x_THP=torch.empty(3, 2, 40))
+    assert gpu.unscannable(wide) == "a head has 300 states of 40 features, at most 128 of 128"
     call = scan_calls.delta(scan_calls.drawn_delta(learned=False).leaves)
     call.rule.key_dim = 257
-    assert gpu.unscannable(call) == "257 features of a key, at most 256"
+    assert gpu.unscannable(call) == "a key is 257 wide, at most 256"

@@ -18,12 +18,10 @@ from girih.kernels.delta import DeltaCall, DeltaRule, finished, ready, refuses
 
 __all__ = ["delta", "refuses"]
 
-LENGTH = 64
+LENGTH = 32
 """The most tokens of a chunk."""
-TOGETHER = 1024
+TOGETHER = 256
 """Tokens whose chunks are prepared at once, which bounds the memory; gradients make them anew."""
-DIRECT = 4
-"""Tokens among which decays of channels are multiplied pair by pair."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -136,14 +134,16 @@ def segment(
     solved = torch.linalg.solve_triangular(keys * beta, right, upper=False, unitriangular=True)
     values, erased = solved.split([rule.value_dim, rule.key_dim], dim=-1)
     q, k, kept = q * decay, (k * left).mT, decay[..., -1, :, None]
-    state, read, first = state_SHKV.to(q.dtype).unflatten(1, (rule.key_heads, -1)), [], 0
-    for count in steps:
-        here, before = slice(first, first + count), state[:count]
-        new = values[here] - erased[here] @ before
-        read.append(q[here] @ before + scores[here] @ new)
-        after = before * kept[here] + k[here] @ new
-        state = after if count == state.shape[0] else torch.cat([after, state[count:]])
-        first += count
+    state, read = state_SHKV.to(q.dtype).unflatten(1, (rule.key_heads, -1)), []
+    # All steps are split at once: gradients of slices would each be as large as the whole.
+    parts = (x.split(list(steps)) for x in (q, k, kept, values, erased, scores))
+    for q_A, k_A, kept_A, values_A, erased_A, scores_A in zip(*parts, strict=True):
+        count = q_A.shape[0]
+        before, rest = state.split([count, state.shape[0] - count])
+        new = values_A - erased_A @ before
+        read.append(q_A @ before + scores_A @ new)
+        state = before * kept_A + k_A @ new
+        state = torch.cat([state, rest]) if rest.shape[0] else state
     return torch.cat(read).movedim(3, 1).flatten(0, 1), state.flatten(1, 2)
 
 
@@ -156,9 +156,9 @@ def between(rows: Tensor, k: Tensor, log: Tensor) -> Tensor:
     if log.shape[-1] == 1:
         return (rows @ k.mT) * apart(log[..., 0])
     length = log.shape[-2]
-    if length <= DIRECT:
-        decay = apart(log.mT).movedim(-3, -1)
-        return (rows[..., :, None, :] * k[..., None, :, :] * decay).sum(-1)
+    if length == 1:
+        alone = (rows * k).sum(-1, keepdim=True)
+        return alone.expand(torch.broadcast_shapes(alone.shape, log[..., :1].shape))
     rows, k, log = (x.unflatten(-2, (2, length // 2)) for x in (rows, k, log))
     late = rows[..., 1, :, :] * log[..., 1, :, :].cumsum(-2).exp()
     early = k[..., 0, :, :] * behind(log[..., 0, :, :]).exp()

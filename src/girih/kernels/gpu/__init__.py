@@ -9,6 +9,7 @@ from torch import Tensor
 from girih.kernels.calls import AttentionCall
 from girih.kernels.conv import ConvCall
 from girih.kernels.delta import DeltaCall
+from girih.kernels.gpu.sizes import padded
 from girih.kernels.grouped import GroupedCall
 from girih.kernels.selective import SelectiveCall
 from girih.kernels.ssd import SsdCall
@@ -19,7 +20,9 @@ WIDEST = 256
 LATENT = 512
 """Of a head over one query of each sequence, or of values that are the first part of keys."""
 MOST = 256
-"""States of a channel or of a head, features of it."""
+"""States of a channel, features of a key."""
+LARGEST = 128 * 128
+"""Numbers of the state of a head, whose width and height are powers of two."""
 Scan = ConvCall | DeltaCall | SelectiveCall | SsdCall
 AMPERE = (8, 0)
 """The first GPUs that multiply bfloat16."""
@@ -52,15 +55,15 @@ def unscannable(call: Scan) -> str | None:
     rows = scanned(call)
     if rows.dtype not in DTYPES:
         return f"{str(rows.dtype).removeprefix('torch.')} is not one of its dtypes"
-    what, size = "states", 0
-    if isinstance(call, SelectiveCall):
-        size = call.b_TN.shape[1]
-    elif isinstance(call, SsdCall):
-        size = max(call.b_TGN.shape[2], call.x_THP.shape[2])
-        what = "states or features"
-    elif isinstance(call, DeltaCall):
-        what, size = "features of a key", call.rule.key_dim
-    return f"{size} {what}, at most {MOST}" if size > MOST else None
+    if isinstance(call, SsdCall):
+        sizes = call.b_TGN.shape[2], call.x_THP.shape[2]
+        if padded(sizes[0]) * padded(sizes[1]) > LARGEST:
+            return f"a head has {sizes[0]} states of {sizes[1]} features, at most 128 of 128"
+    if isinstance(call, SelectiveCall) and call.b_TN.shape[1] > MOST:
+        return f"a channel has {call.b_TN.shape[1]} states, at most {MOST}"
+    if isinstance(call, DeltaCall) and call.rule.key_dim > MOST:
+        return f"a key is {call.rule.key_dim} wide, at most {MOST}"
+    return None
 
 
 @cache

@@ -36,7 +36,7 @@ def token(rows, row, head, heads, group, at, real, value, K: tl.constexpr, DECAY
 
 @triton.jit
 def written(state_KV, k_K, v_V, decay_K, beta):
-    """The state after a token, what was left before, and how far the values were from what it had."""
+    """The state after a token, what was left before, and how far values were from what it had."""
     left_KV = decay_K[:, None] * state_KV
     apart_V = v_V - tl.sum(k_K[:, None] * left_KV, 0)
     return left_KV + k_K[:, None] * (beta * apart_V)[None, :], left_KV, apart_V
