@@ -8,11 +8,13 @@ import torch
 from transformers.models.kimi_linear import modeling_kimi_linear as kimi_linear
 from transformers.models.qwen3_next import modeling_qwen3_next as qwen3_next
 
+from counting import Counter
 from draw import distance
 from girih.kernels import delta as definition
 from girih.kernels import delta_chunks, native_delta
 from girih.kernels.calls import Norm
 from girih.kernels.delta import DeltaCall, DeltaRule
+from girih.spec import DeltaNet, OutputGate, RMSNorm, ShortConv, Work
 
 SHAPES = {
     # heads, key heads, widths of keys and of values
@@ -213,3 +215,20 @@ def test_what_is_refused():
         assert native_delta.refuses("delta", learns) is None
     call.rule.norm.offset = True
     assert "norm" in native_delta.refuses("delta", call)
+
+
+@pytest.mark.parametrize("channels", [False, True])
+def test_flops_are_what_the_definition_does(channels, monkeypatch):
+    """Norms aside, and with them the lengths of queries and keys."""
+    monkeypatch.setattr(definition, "unit", lambda x: x)
+    monkeypatch.setattr(definition, "normed", lambda x, norm: x)
+    node = DeltaNet(
+        heads=4, key_heads=2, key_dim=6, value_dim=5, norm=RMSNorm(eps=1e-3),
+        conv=ShortConv(width=4, biased=False), gate=OutputGate(activation="silu"),
+        decay_rank=3 if channels else None,
+    )  # fmt: skip
+    call, _ = drawn((4, 2, 6, 5), [9], channels=channels)
+    with Counter() as counted:
+        definition.delta(call)
+    predicted = node.flops(24, Work(tokens=9, context=9)).scan
+    assert counted.total == predicted - 9 * node.conv.flops(node.channels)

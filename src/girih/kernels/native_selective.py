@@ -12,16 +12,13 @@ from girih.kernels.compiled import PLACE, WHOLE, library
 from girih.kernels.selective import Channels, SelectiveCall
 from girih.kernels.tape import run
 
-WIDEST = 16
-"""Lanes of the widest vectors, to a multiple of which the channels are filled up."""
-
 
 class ChannelsC(ctypes.Structure):
     """What does not depend on the tokens."""
 
     _fields_ = [
         *((name, PLACE) for name in ("rates", "skip")),
-        *((name, WHOLE) for name in ("stride", "states", "normed")),
+        *((name, WHOLE) for name in ("states", "normed")),
         *((name, PLACE) for name in ("b_norm", "c_norm")),
         *((name, ctypes.c_float) for name in ("b_eps", "c_eps")),
     ]
@@ -81,18 +78,19 @@ def selective(call: SelectiveCall) -> tuple[Tensor, Tensor | None]:
 def channels_of(fixed: Channels) -> int:
     """Where it says what does not depend on the tokens."""
     if fixed.prepared is None:
-        rates_NC = -torch.exp(fixed.a_log_CN.detach().float()).T / math.log(2)
-        more = -rates_NC.shape[1] % WIDEST
+        rates_CN = -torch.exp(fixed.a_log_CN.detach().float()) / math.log(2)
+        lanes = library().girih_lanes()  # type: ignore[union-attr]
+        more = -len(rates_CN) % lanes
+        rates_CN = torch.nn.functional.pad(rates_CN, (0, 0, 0, more))
         held = [
-            torch.nn.functional.pad(value, (0, more)).contiguous()
-            for value in (rates_NC, fixed.skip_C.detach().float())
+            rates_CN.unflatten(0, (-1, lanes)).transpose(1, 2).contiguous(),
+            torch.nn.functional.pad(fixed.skip_C.detach().float(), (0, more)),
         ]
         norms = [weight_of(norm) for norm in (fixed.b_norm, fixed.c_norm)]
         eps = (0.0 if norm is None else norm.eps for norm in (fixed.b_norm, fixed.c_norm))
         made = ChannelsC(
             *(value.data_ptr() for value in held),
-            held[0].shape[1],
-            held[0].shape[0],
+            rates_CN.shape[1],
             fixed.b_norm is not None,
             *(None if weight is None else weight.data_ptr() for weight in norms),
             *eps,

@@ -31,10 +31,11 @@ EXPORT void girih_conv(const Taps* taps, const Carried* carried, const float* x,
         {
             // The first tokens see what was before the sequence, as does what is carried on where they are few.
             static thread_local std::vector<float> held;
-            held.assign(2 * before * channels, 0);
+            held.resize(2 * before * channels);
             const size_t bytes = channels * sizeof(float);
             const int64_t first = std::min(before, one.tokens);
             if (one.prior) std::memcpy(held.data(), one.prior, before * bytes);
+            else std::memset(held.data(), 0, before * bytes);
             for (int64_t t = 0; t < first; ++t) std::memcpy(&held[(before + t) * channels], own + t * stride, bytes);
             for (int64_t t = 0; t < first; ++t) convolve_row(*taps, &held[(before + t) * channels], channels, channels, to + t * channels);
             for (int64_t k = 0, t = one.tokens - before; k < before; ++k, ++t)

@@ -2,8 +2,9 @@
 #include "carried.h"
 
 struct Channels {
-    const float *rates, *skip;  // [states, stride] A over the natural logarithm of two; [stride] D
-    int64_t stride, states, normed;
+    // [channels / LANES, states, LANES] A over the natural logarithm of two, and [channels] D, filled up to whole vectors.
+    const float *rates, *skip;
+    int64_t states, normed;
     const float *b_norm, *c_norm;  // weights of the RMS norms of B and C, or null
     float b_eps, c_eps;
 };
@@ -26,10 +27,10 @@ INLINE void scan(const Channels& fixed, const Streams& in, float* y, int64_t cha
         steps[i] = softplus(some(in.dt.row(t) + c, count)), driven[i] = steps[i] * x, sums[i] = skip * x;
     }
     for (int64_t t = from, i = 0; t < end; ++t, ++i) {
-        const float *b = in.b.row(t), *reads = in.c.row(t), *rates = fixed.rates + c;
+        const float *b = in.b.row(t), *reads = in.c.row(t), *rates = fixed.rates + c * fixed.states;
         const Floats step = steps[i], own = driven[i];
         Floats sum = sums[i];
-        for (int64_t n = 0; n < fixed.states; ++n, rates += fixed.stride) {
+        for (int64_t n = 0; n < fixed.states; ++n, rates += LANES) {
             h[n] = h[n] * power_of_two(step * load<Floats>(rates)) + own * b[n];
             sum += h[n] * reads[n];
         }
@@ -62,8 +63,8 @@ EXPORT void girih_selective(const Channels* fixed, const Streams* streams, const
         const int64_t end = std::min(channels, first + GROUP_OF);
         carried->each_one([&](const Carried::One& one) {
             const auto each_state = [&](auto step) ALWAYS {
-                for (int64_t c = first, at = 0; c < end; c += LANES)
-                    for (int64_t n = 0; n < states; ++n, ++at) step(held[at], n * channels + c, std::min<int64_t>(LANES, channels - c));
+                for (int64_t n = 0; n < states; ++n)  // a row at a time: rows are so far apart that they fall into one set of the cache
+                    for (int64_t c = first, at = n; c < end; c += LANES, at += states) step(held[at], n * channels + c, std::min<int64_t>(LANES, channels - c));
             };
             each_state([&](Floats& h, int64_t place, int64_t count) ALWAYS { h = one.prior ? some(one.prior + place, count) : Floats{}; });
             for (int64_t from = 0; from < one.tokens; from += PIECE)
