@@ -60,7 +60,7 @@ def test_models_by_the_kernels(name, kernels, monkeypatch):
 
 @pytest.mark.parametrize("name", ROWS)
 def test_models_learn_by_the_kernels(name, kernels, monkeypatch):
-    module, ids = redrawn(SPECS[name]), [tokens(9), tokens(4, seed=1)]
+    module, ids = redrawn(SPECS[name]), [tokens(5), tokens(2, seed=1)]
     grads = []
     for _ in range(2):
         module.zero_grad()
