@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from counting import Counter
 from draw import distance
 from girih.kernels import native_ssd, ssd_chunks
 from girih.kernels import ssd as duals
@@ -10,6 +11,7 @@ from girih.kernels.calls import Norm
 from girih.kernels.compiled import library
 from girih.kernels.dispatch import choose
 from girih.kernels.ssd import SsdCall, SsdHeads
+from girih.spec import Mamba2, RMSNorm, ShortConv, Work
 from girih.state.fixed import Carrier
 
 PACKS = [[5], [64], [131, 1, 7, 70], [1, 1, 1]]
@@ -122,6 +124,19 @@ def test_states_that_fade_at_once_do_not_overflow(form):
     exact.heads.a_log_H.fill_(5.0)
     exact.dt_TH.mul_(20)
     assert distance(y_TI.detach(), duals.ssd(exact)[0].detach()) < 1e-4
+
+
+def test_the_flops_of_a_spec_are_those_of_the_definition():
+    tokens, heads, width, states, groups = 9, 6, 5, 7, 3
+    asked, _ = call([tokens], sizes=(heads, width, states), groups=groups, parts=2)
+    with torch.no_grad(), Counter() as counter:
+        duals.ssd(asked)
+    conv, norm = ShortConv(width=4), RMSNorm(eps=1e-3)
+    node = Mamba2(heads=heads, head_dim=width, states=states, conv=conv, norm=norm, groups=groups)
+    normed = tokens * (2 + 2 * node.inner) + node.inner  # epsilons, scales, weights and offset
+    taps = tokens * conv.flops(node.channels)
+    predicted = node.flops(24, Work(tokens=tokens, context=tokens)).scan
+    assert counter.total - normed == predicted - taps
 
 
 needs_library = pytest.mark.skipif(isinstance(library(), str), reason="no compiler is here")

@@ -10,8 +10,8 @@ import ctypes
 import torch
 from torch import Tensor
 
+from girih.kernels import native_carried
 from girih.kernels.compiled import PLACE, WHOLE, library
-from girih.kernels.native import refuses_rows, whole
 from girih.kernels.ssd import SsdCall, SsdHeads
 from girih.kernels.tape import run
 
@@ -34,12 +34,6 @@ class TokensC(ctypes.Structure):
     ]
 
 
-class PlacesC(ctypes.Structure):
-    """Where states are read and written."""
-
-    _fields_ = [(name, PLACE) for name in ("before", "after", "table", "spans")]
-
-
 def refuses(op: str, call: object) -> str | None:
     """Why a call cannot be run here, in words; None if it can."""
     if not isinstance(call, SsdCall):
@@ -47,11 +41,10 @@ def refuses(op: str, call: object) -> str | None:
     one, heads = len(call.counts) == call.x_THP.shape[0], call.heads
     if not one and not call.rounds:
         return "it rounds the products of many tokens to bfloat16"
-    if reason := refuses_rows(call.x_THP):
+    learned = (heads.a_log_H, heads.dt_bias_H, heads.skip_H, heads.norm.weight_I)
+    rows = (call.x_THP, call.z_TI, call.b_TGN, call.c_TGN, call.dt_TH)
+    if reason := native_carried.refuses(call, rows, learned):
         return reason
-    rows = (call.z_TI, call.b_TGN, call.c_TGN, call.dt_TH, heads.a_log_H, heads.norm.weight_I)
-    if torch.is_grad_enabled() and any(one is not None and one.requires_grad for one in rows):
-        return "it has no gradients"
     found = library()
     if isinstance(found, str):
         return found
@@ -65,16 +58,19 @@ def ssd(call: SsdCall) -> tuple[Tensor, Tensor | None]:
     """The scan, gated and normed: [T, I], and the states [S, H, N, P] unless they were written."""
     tokens, heads, width = call.x_THP.shape
     out_TI = torch.empty(tokens, heads * width)
-    last_SHNP, places, memory = places_of(call)
-    rows = tokens_of(call)
-    kept = (call.heads.prepared, rows, places, memory, call, out_TI)
-    given = (heads_of(call), ctypes.addressof(rows), ctypes.addressof(places))
-    sequences, threads = len(call.counts), torch.get_num_threads()
-    if sequences == tokens:
-        run("girih_ssd_step", (*given, sequences, out_TI.data_ptr(), threads), kept)
-        return out_TI, last_SHNP
-    counts = (WHOLE * sequences)(*call.counts)
-    run("girih_ssd_chunks", (*given, counts, sequences, out_TI.data_ptr(), threads), (kept, counts))
+    where, kept, last_SHNP = native_carried.carried(call)
+    rows, held = tokens_of(call), heads_of(call)
+    run(
+        "girih_ssd_step" if len(call.counts) == tokens else "girih_ssd_chunks",
+        (
+            held,
+            ctypes.addressof(rows),
+            ctypes.addressof(where),
+            out_TI.data_ptr(),
+            torch.get_num_threads(),
+        ),
+        (call.heads.prepared, rows, call, out_TI, *kept),
+    )
     return out_TI, last_SHNP
 
 
@@ -82,23 +78,6 @@ def tokens_of(call: SsdCall) -> TokensC:
     """Where it says how rows lie."""
     rows = (call.x_THP, call.z_TI, call.b_TGN, call.c_TGN, call.dt_TH)
     return TokensC(*(one.data_ptr() for one in rows), *(one.stride(0) for one in rows))
-
-
-def places_of(call: SsdCall) -> tuple[Tensor | None, PlacesC, tuple[Tensor, ...]]:
-    """The states at last where they are not the carrier's, and where it says how they lie."""
-    carrier = call.carrier
-    if carrier is not None and carrier.memory[0].dtype == torch.float32:
-        assert call.spans is not None
-        (held,), table = carrier.memory, carrier.table
-        places = PlacesC(*(one.data_ptr() for one in (held, held, table, call.spans)))
-        return None, places, (held, table, call.spans)
-    prior_SHNP = whole(call.prior().float())
-    last_SHNP, table = (
-        torch.empty_like(prior_SHNP),
-        torch.arange(len(prior_SHNP)).repeat_interleave(2),
-    )
-    memory = (prior_SHNP, last_SHNP, table)
-    return last_SHNP, PlacesC(*(one.data_ptr() for one in memory), None), memory
 
 
 def heads_of(call: SsdCall) -> int:

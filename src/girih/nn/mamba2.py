@@ -1,7 +1,5 @@
 """The state-space dual of Mamba-2. T tokens, M model, I inner, C channels of the convolution."""
 
-import math
-
 import torch
 from torch import Tensor, nn
 
@@ -9,13 +7,12 @@ from girih.kernels import dispatch
 from girih.kernels.calls import Rows
 from girih.kernels.ssd import SsdCall, SsdHeads
 from girih.nn.conv import ShortConv
+from girih.nn.initial import decays, steps
 from girih.nn.registry import Place, builds, made
 from girih.nn.weight import Products, weights
 from girih.spec import Mamba2 as Mamba2Node
 from girih.state.step import Step, step_of
 
-SHORTEST, LONGEST = 1e-3, 1e-1
-"""Steps with which random weights begin, evenly in their logarithms."""
 INTO = ("z", "x", "b", "c", "dt")
 """The products of the input, in the order in which their results stand side by side."""
 
@@ -46,10 +43,8 @@ class Mamba2(nn.Module):
 
     def begin(self, generator: torch.Generator) -> None:
         """The first weights of Mamba-2: rates from 1 to 16, steps of many lengths."""
-        self.a_log.uniform_(1, 16, generator=generator).log_()
-        step_H = torch.empty_like(self.dt_bias)
-        step_H.uniform_(math.log(SHORTEST), math.log(LONGEST), generator=generator).exp_()
-        self.dt_bias.copy_(step_H + torch.log(-torch.expm1(-step_H)))  # softplus backwards
+        self.a_log.copy_(decays(self.a_log, generator))
+        self.dt_bias.copy_(steps(self.dt_bias, generator))
 
     def products(self) -> dict[str, Products]:
         """Its products by the names of their weights."""
