@@ -94,7 +94,7 @@ class Girih:
             "distance": float(abs(ours - theirs).max() / abs(ours).max()),
             "rows": len(ours),
             "same": int((ours.argmax(-1) == theirs.argmax(-1)).sum()),
-            "gelu": any(act.startswith("gelu") for act in acts),
+            "gelu": any(str(act).startswith("gelu") for act in acts),
         }
 
     def prefill(self, prompt: list[int]) -> float:

@@ -20,7 +20,9 @@ from girih.state.step import step_of
 from girih.state.storage import State
 
 KINDS = (*native.BLOCKS, "bfloat16", "float16")
-HALVES = {"Q4_1": (0, 2), "Q5_1": (0, 2), "Q4_K": (0, 2), "Q5_K": (0, 2), "Q6_K": (208,)}
+HALVES = {"Q4_1": (0, 2), "Q5_1": (0, 2), "Q4_K": (0, 2), "Q5_K": (0, 2), "Q6_K": (208,)} | {
+    "MXFP4": ()
+}
 """Where the half-precision numbers of a block are, if not only at its start."""
 
 ROUNDED, UNROUNDED = 1.6e-5, 2e-6
@@ -46,6 +48,8 @@ def blocks(name, outputs, inputs, seed=0):
     for place in HALVES.get(name, (0,)):
         halves = torch.randn((*shape[:2], 1), generator=made).to(torch.float16)
         data[..., place : place + 2] = halves.view(torch.uint8)
+    if name == "MXFP4":  # a byte of exponent
+        data[..., 0] = torch.randint(120, 130, shape[:2], generator=made)
     return Packed(data.flatten(1), name, (outputs, inputs))
 
 

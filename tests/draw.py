@@ -16,6 +16,8 @@ def redraw(named, generator, sharp=2.0):
                 drawn = 0.3 * noise
             elif value.dim() == 1:
                 drawn = 1 + 0.3 * noise
+                if name.endswith("log_dt"):
+                    drawn = drawn - 5  # steps so short that tokens are remembered for a while
             else:
                 drawn = noise / math.sqrt(value.shape[-1])
                 if any(part in name for part in ("q_proj", "k_proj", "q.weight", "k.weight")):

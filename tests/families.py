@@ -5,6 +5,7 @@ by a hundred times, or the row would not notice the mistake.
 """
 
 from configs import DEEPSEEK, NEOX, SIZE, YARN
+from delta_rows import DELTA_FAMILIES
 from gemmas import GEMMAS
 from girih.spec import (
     MLP,
@@ -19,6 +20,8 @@ from girih.spec import (
     Tokens,
     YarnScaling,
 )
+from hybrid_rows import HYBRIDS
+from mamba_rows import MAMBA_ROWS
 from mixture_rows import MIXTURES
 from mutants import (
     COMMON,
@@ -34,8 +37,9 @@ from mutants import (
     zeroed,
 )
 from ropes import ROPES
+from routed import ROUTED
 
-ROWS = GEMMAS | {
+ROWS = DELTA_FAMILIES | GEMMAS | {
     "llama": Row(
         "llama", SIZE | dict(rope_theta=500.0), ROPE | COMMON, gguf="llama"
     ),
@@ -216,4 +220,4 @@ ROWS = GEMMAS | {
         gguf="gpt2",
         redraw=shy(lambda model: model.transformer.h, "c_fc", "c_proj"),
     ),
-} | ROPES | MIXTURES  # fmt: skip
+} | ROPES | MIXTURES | ROUTED | MAMBA_ROWS | HYBRIDS  # fmt: skip

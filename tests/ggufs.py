@@ -9,9 +9,14 @@ import gguf
 import torch
 
 from families import ROWS
+from ggufs_mixed import SCANS, add_experts, add_scans, dense, taken_apart
+from mutants import Row
 
-ARCHS = {name.lower(): arch for arch in gguf.MODEL_ARCH if (name := arch.name)}
-BY_TYPE = {"gemma3_text": "gemma3", "gpt_neox": "gptneox", "deepseek_v3": "deepseek2"}
+ARCHS = {name: arch for arch, name in gguf.MODEL_ARCH_NAMES.items()}
+BY_TYPE = {"gemma3_text": "gemma3", "gpt_neox": "gptneox", "deepseek_v3": "deepseek2"} | {
+    "deepseek_v2": "deepseek2", "gpt_oss": "gpt-oss", "mixtral": "llama", "qwen2_moe": "qwen2moe",
+    "qwen3_moe": "qwen3moe", "falcon_mamba": "mamba",
+}  # fmt: skip
 MATRICES_T = ("c_attn", "c_proj", "c_fc")
 
 
@@ -27,6 +32,10 @@ NEAR_FAR = ROWS["gemma3"].config["rope_parameters"] | {
 }
 WHOLE = dict(rope_parameters=dict(rope_type="default", rope_theta=300.0))
 LATENT = dict(attention_bias=False, rms_norm_eps=1e-6)
+MAMBA2 = dict(
+    vocab_size=97, hidden_size=48, num_hidden_layers=2, state_size=10, num_heads=6, head_dim=16,
+    n_groups=3, expand=2, conv_kernel=3, layer_norm_epsilon=3e-2, chunk_size=8,
+)  # fmt: skip
 MORE = {
     "gemma": changed("gemma"),
     "gemma2": changed("gemma2", query_pre_attn_scalar=10),
@@ -41,6 +50,16 @@ MORE = {
     "starcoder2": changed("starcoder2"),
     "deepseek": changed("deepseek-v3", **LATENT),
     "deepseek-plain": changed("deepseek-v3", q_lora_rank=None, **LATENT | WHOLE),
+    "deepseek-v2-experts": changed("deepseek-v2-greedy", n_group=None, topk_group=None, **LATENT),
+    "deepseek-v3-experts": changed("deepseek-v3-experts", **LATENT),
+    "mixtral": changed("mixtral"),
+    "qwen2-moe": changed("qwen2-moe", decoder_sparse_step=1),
+    "qwen3-moe": changed("qwen3-moe", mlp_only_layers=[]),
+    "olmoe": changed("olmoe", num_key_value_heads=6, norm_topk_prob=False),
+    "mamba": changed("mamba"),
+    "falcon-mamba": changed("falcon-mamba", mixer_rms_eps=3e-2, layer_norm_epsilon=3e-2),
+    "mamba2": Row("mamba2", MAMBA2, gguf="mamba2"),
+    "gpt-oss": changed("gpt-oss", swiglu_limit=7.0, rope_parameters=WHOLE["rope_parameters"]),
 }  # fmt: skip
 """The families of which the list of all has no file, since its rows are about other facts."""
 FILES = {name: row for name, row in ROWS.items() if row.gguf} | MORE
@@ -60,13 +79,16 @@ def apart(weight, heads):
 
 def sizes(config):
     """Width, heads, key heads and layers under whichever name the config has them."""
-    heads = config.num_attention_heads
+    heads = getattr(config, "num_attention_heads", 0)
     kv_heads = getattr(config, "num_key_value_heads", heads)
     return config.hidden_size, heads, kv_heads, config.num_hidden_layers
 
 
 def add_header(writer, config, arch):
     """The metadata that llama.cpp's converter writes for such a config."""
+    if arch in SCANS:
+        add_scans(writer, config, arch)
+        return
     dim, heads, kv_heads, layers = sizes(config)
     writer.add_context_length(getattr(config, "max_position_embeddings", 2048))
     writer.add_embedding_length(dim)
@@ -84,6 +106,7 @@ def add_header(writer, config, arch):
         return
     writer.add_head_count_kv(1 if arch == "deepseek2" else kv_heads)
     add_more(writer, config, arch)
+    add_experts(writer, config, arch)
     rope = config.rope_parameters
     if arch == "gemma3":
         rope = rope["full_attention"]  # the base of the others is llama.cpp's default
@@ -98,7 +121,7 @@ def add_header(writer, config, arch):
 
 def add_more(writer, config, arch):
     """The keys of one architecture alone."""
-    if arch in ("gemma2", "gemma3", "cohere2", "phi3", "starcoder2"):
+    if arch in ("gemma2", "gemma3", "cohere2", "phi3", "starcoder2", "gpt-oss"):
         writer.add_sliding_window(config.sliding_window)
     if arch == "gemma2":
         writer.add_attn_logit_softcapping(config.attn_logit_softcapping)
@@ -109,7 +132,9 @@ def add_more(writer, config, arch):
         writer.add_parallel_residual(True)
     if arch == "deepseek2":
         rank, rotated = config.kv_lora_rank, config.qk_rope_head_dim
-        writer.add_leading_dense_block_count(config.num_hidden_layers)
+        mixed = not dense(config)
+        first = config.first_k_dense_replace if mixed else config.num_hidden_layers
+        writer.add_leading_dense_block_count(first)
         writer.add_kv_lora_rank(rank)
         if config.q_lora_rank:
             writer.add_q_lora_rank(config.q_lora_rank)
@@ -162,7 +187,8 @@ def write(path, row, model, kind="F32"):
     names = gguf.get_tensor_name_map(ARCHS[arch], sizes(config)[3])
     wanted = gguf.GGMLQuantizationType[kind]
     block = gguf.GGML_QUANT_SIZES[wanted][0]
-    for name, value in model.state_dict().items():
+    state = model.state_dict().items()
+    for name, value in (pair for one in state for pair in taken_apart(*one, arch, config).items()):
         if name == "lm_head.weight" and config.tie_word_embeddings:
             continue
         for theirs, data in laid_out(name, value, arch, config):

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from deltas import DELTAS
 from girih.spec import (
     MLP,
     Alibi,
@@ -41,9 +42,11 @@ from girih.spec import (
     Tokens,
     YarnScaling,
 )
+from hybrids import HYBRIDS
 from mambas import MAMBAS
 from mixtures import mixtures
 from scans import PURE_SCANS, SCANS
+from ssds import SSDS
 
 DIM, VOCAB, CONTEXT, SOURCE = 24, 61, 96, 10
 NORM = RMSNorm(eps=1e-5)
@@ -258,7 +261,7 @@ SPECS = {
     ),
 } | mixtures(decoder)
 
-SPECS |= SCANS | MAMBAS
+SPECS |= DELTAS | HYBRIDS | MAMBAS | SCANS | SSDS
 
 
 def crossing(**more):

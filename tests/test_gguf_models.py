@@ -157,7 +157,7 @@ def test_what_a_header_may_say():
     assert config["rms_norm_eps"] == 1e-05
     for key, value, message in (
         ("general.architecture", "rwkv7", "'rwkv7' is not known; known: llama, qwen2"),
-        ("llama.expert_count", 8, "llama.expert_count 8 is not supported, only 0"),
+        ("llama.expert_shared_count", 8, "llama.expert_shared_count: not read"),
         ("llama.pooling_type", 8, "llama.pooling_type: not read"),
         ("llama.rope.scaling.type", "longrope", "the rope scaling 'longrope' is not supported"),
         ("llama.rope.dimension_count", 8, "rope.dimension_count 8 is not supported, only 16"),

@@ -39,12 +39,12 @@ def same(model, prompt, one, **options):
 def test_a_shared_beginning_is_read_once(name):
     model = tiny.drawn(name)
     slots = [slot for slots in model.spec.state().values() for slot in slots]
-    forgets = any(slot.window for slot in slots)
+    forgets = any(slot.window or slot.fixed for slot in slots)
     memory, counted = model.memory(sequences=4, tokens=70), tiny.Counted(model)
     asked = dict(max_tokens=6, logprobs=0)
     turns = len({model.spec.rotations(len(prompt) + 6) for prompt in PROMPTS}) > 1
-    # Windows forget where prompts part; the second one leaves a copy of that point. What is rotated
-    # by the length that a sequence will come to is shared by none of another.
+    # Windows and what is fixed forget where prompts part; the second one keeps that point. What is
+    # rotated by the length that a sequence will come to is shared by none of another.
     cached = [0, 0 if forgets or turns else 40, 0 if turns else 40]
     for prompt, held in zip(PROMPTS, cached, strict=True):
         counted.taken()
@@ -116,7 +116,7 @@ def test_what_is_copied_is_not_what_makes_room():
         assert same(model, prompt, one, max_tokens=5) == held
 
 
-@pytest.mark.parametrize("name", ["gqa", "window", "alternating"])
+@pytest.mark.parametrize("name", ["gqa", "window", "alternating", "hybrid", "hybrid-windowed"])
 def test_prompts_together_and_streams_at_once_share_a_memory(name):
     model = tiny.drawn(name)
     memory = model.memory(sequences=4, tokens=80, slack=4)
@@ -158,7 +158,7 @@ def test_whatever_ends_a_text_its_row_is_free_again():
     assert len(list(never)) == 9 and same(model, PROMPTS[0], never.result, max_tokens=9) == 40
 
 
-@pytest.mark.parametrize("name", ["gqa", "window"])
+@pytest.mark.parametrize("name", ["gqa", "window", "mamba", "hybrid-windowed"])
 def test_chats_share_what_they_begin_with(name):
     model = tiny.drawn(name, tiny.letters(), quiet=range(len(tiny.SPECIAL)), context=400)
     memory = model.memory(sequences=5, tokens=200)

@@ -133,7 +133,7 @@ def test_a_stream_closed_at_any_piece_leaves_what_it_would_without(name):
         assert memory.state.positions(0) == len(ids) + count - 1 and not memory.busy
 
 
-@pytest.mark.parametrize("name", ["gqa", "window", "alternating", "latent"])
+@pytest.mark.parametrize("name", ["gqa", "window", "alternating", "latent", "hybrid"])
 def test_chats_remember_the_same(name):
     model = tiny.drawn(name, tiny.letters(), quiet=range(len(tiny.SPECIAL)), context=400)
     usual, guessing = (

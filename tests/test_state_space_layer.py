@@ -16,6 +16,7 @@ from girih.nn.state_space import first_modes
 from girih.plan import Plan
 from girih.spec import SpecError, StateSpace, from_json, to_json
 from girih.state.step import step_of
+from girih.state.storage import State
 from scans import PURE_SCANS, S4D, SCANS, scanning
 from test_state import tokens
 from test_state_space import by_matrices
@@ -169,21 +170,9 @@ def test_from_the_end_there_is_no_state():
     }  # fmt: skip
     module = build.build(spec)
     reason = r"decoder.layers.0.mix.back runs from the end of a sequence: it takes whole ones"
+    state = State(spec.state(), sequences=1, capacity=5)
     with pytest.raises(ValueError, match=reason):
-        module(replace(step_of([tokens(3)]), state=Remembers()))
-
-
-class Remembers:
-    """A state of which nothing is asked but what a scan carries."""
-
-    def positions(self, row):
-        return 0
-
-    def carried(self, path, shapes, step):
-        return [torch.zeros(1, *shape) for shape in shapes.values()]
-
-    def carry(self, path, values, step):
-        pass
+        module(step_of([tokens(3)], state=state))
 
 
 @pytest.mark.parametrize(

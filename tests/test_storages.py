@@ -32,7 +32,12 @@ STORAGES = {
 def state_of(spec, sequences, capacity, storage, slack=0):
     """A state whose memory is NaN, and whose pages are full of ones, until it is written."""
     state = State(
-        spec.state(), sequences=sequences, capacity=capacity, slack=slack, **STORAGES[storage]
+        spec.state(),
+        sequences=sequences,
+        capacity=capacity,
+        slack=slack,
+        dtype=torch.float64,
+        **STORAGES[storage],
     )
     for block in state.blocks.values():
         block.fill_(torch.nan if block.is_floating_point() else 255)
@@ -119,7 +124,8 @@ def test_every_way_of_feeding_is_the_whole(name, storage):
         whole = fed(module, make(1), ids, (LENGTH,))
         pure = module(step_of([ids]))
         moved = distance(whole, pure)
-        if "int" in storage:
+        grows = any(not slot.fixed for slots in spec.state().values() for slot in slots)
+        if "int" in storage and grows:
             # Roundings may choose other experts, which moves more.
             close = "int8" in storage and not name.startswith("experts")
             assert SAME < moved < (0.1 if close else 1), "what is read was rounded"

@@ -110,7 +110,7 @@ def plain_shape(shapes: Iterable[tuple[int, ...]], how: Stored, heads: int) -> t
     if how.per_head:
         one = (stacked[0] // heads, *stacked[1:])
         return (heads, *(one[::-1] if how.transposed else one))
-    return stacked[::-1] if how.transposed else stacked
+    return (*stacked[:-2], *stacked[:-3:-1]) if how.transposed else stacked
 
 
 def bind(

@@ -41,7 +41,7 @@ def convert(
     progress: Progress | None = None,
 ) -> tuple[str, ...]:
     """Write a model as a new folder, "huggingface" (which `transformers` loads) or "girih", or as
-    a GGUF file (which llama.cpp runs): "f32", "f16", "bf16", "q8_0", "q4_0" or "q4_k".
+    a GGUF file (which llama.cpp runs): "f32", "f16", "bf16", "q8_0", "q4_0", "q4_k" or "mxfp4".
 
     By default a Hugging Face folder, and f16 where the name ends in .gguf. Plain tensors keep their
     bytes in a folder unless `dtype` names another float dtype; packed blocks stay as they are in a

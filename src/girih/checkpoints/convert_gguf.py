@@ -1,5 +1,6 @@
 """A model as a GGUF file, which llama.cpp runs, one tensor in memory at a time."""
 
+import math
 import os
 from collections import Counter
 from collections.abc import Iterator
@@ -46,10 +47,15 @@ FILES: dict[str, tuple[int, tuple[str, ...], str]] = {
     "q8_0": (7, ("Q8_0", "float16"), "Q8_0"),
     "q4_0": (2, ("Q4_0", "float16"), "Q8_0"),
     "q4_k": (14, ("Q4_K", "Q5_0", "float16"), "Q8_0"),
+    "mxfp4": (38, ("Q8_0", "float16"), "Q8_0"),
 }
 """Kinds of files: llama.cpp's number, the formats of matrices (the first whose blocks fit), and
 that of the head, on which most depends."""
-POSITIONS = "decoder.position.weight"
+OF_EXPERTS = {"mxfp4": ("MXFP4", "Q8_0", "float16")}
+"""The formats of the stacked matrices of experts, where they are others."""
+PLAIN = ("position_embd.weight", "inp.weight", "inp_shexp.weight", "conv1d.weight", "norm.weight")
+"""How names end of what is written in float32, besides those that end in no `.weight`: llama.cpp
+wants it so."""
 _MOST = 65504.0
 """The largest number of half precision, in which blocks keep their scales."""
 _PIECE = 1 << 24
@@ -69,7 +75,7 @@ def convert_gguf(
         )
     spec, model_type = source.spec, source.origin.config["model_type"]
     try:
-        name = architecture(model_type)
+        name = architecture(model_type, spec)
         tensors = outgoing(source, family(model_type).GGUF_NAMES, kind)
         metadata = {
             "general.architecture": name,
@@ -124,8 +130,10 @@ def outgoing(source: Source, names: Any, kind: str) -> list[Outgoing]:
         shapes = tuple(tensors[name].shape for name in ours)
         count = heads.get(ours[0], 0)
         shape = stored_shape(shapes, how, count)
-        form = chosen(shape, FILES[kind][2:] if important in ours else FILES[kind][1])
-        form = "float32" if ours == (POSITIONS,) else form
+        formats = FILES[kind][2:] if important in ours else FILES[kind][1]
+        formats = OF_EXPERTS.get(kind, formats) if len(shape) > 2 else formats
+        plain = how.name.endswith(PLAIN) or not how.name.endswith(".weight")
+        form = "float32" if plain else chosen(shape, formats)
         place = StoredTensor(how.name, form, shape, source.path, 0, 0)
         bound = Bound(ours, shapes, place, how, count)
         out.append(Outgoing(how.name, form, shape, partial(pieces, lookup, bound)))
@@ -176,7 +184,8 @@ def rows_of(bound: Bound, values: dict[str, Value]) -> Iterator[Value]:
     """The tensor as it is stored, a large one that is only copied some rows at a time."""
     if bound.as_is:
         (value,) = values.values()
-        step = max(1, _PIECE // max(1, value.shape[-1])) if len(value.shape) > 1 else value.shape[0]
+        each = math.prod(value.shape[1:])
+        step = max(1, _PIECE // max(1, each)) if len(value.shape) > 1 else value.shape[0]
         for start in range(0, value.shape[0], step):
             part = slice(start, start + step)
             yield value.rows(part) if isinstance(value, Packed) else value[part]
@@ -186,10 +195,12 @@ def rows_of(bound: Bound, values: dict[str, Value]) -> Iterator[Value]:
 
 def remarks(spec: Model, name: str, kind: str, tensors: list[Outgoing]) -> tuple[str, ...]:
     """What was written otherwise than asked, and what llama.cpp does otherwise, in words."""
-    wanted = FILES[kind][1][0]
+    wanted, of_experts = FILES[kind][1][0], OF_EXPERTS.get(kind, FILES[kind][1])[0]
     important = "output.weight" if HEAD in spec.tensors() else "token_embd.weight"
     matrices = [t for t in tensors if len(t.shape) > 1 and t.name not in (important, FACTORS)]
-    other = Counter(tensor.format for tensor in matrices if tensor.format != wanted)
+    asked = [of_experts if len(tensor.shape) > 2 else wanted for tensor in matrices]
+    pairs = zip(matrices, asked, strict=True)
+    other = Counter(tensor.format for tensor, form in pairs if tensor.format != form)
     values = FORMATS[wanted].values
     out = [
         f"{count} of {len(matrices)} matrices have rows that are not whole blocks of {values} "

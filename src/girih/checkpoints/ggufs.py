@@ -2,15 +2,16 @@
 
 import struct
 from collections.abc import Collection
+from dataclasses import replace
 from typing import Any
 
-from girih.checkpoints.bind import Bound, bind, expand
+from girih.checkpoints.bind import Bound, bind, expand, stored_shape
 from girih.checkpoints.errors import FormatError
 from girih.checkpoints.gguf import GGUF
 from girih.checkpoints.stored import stored_bytes
 from girih.families import family
 from girih.families.gguf import config_from_gguf
-from girih.spec import Attention, LatentAttention, Model, SpecError
+from girih.spec import Attention, DeltaNet, LatentAttention, Mamba2, Model, SpecError
 
 FACTORS = "rope_freqs.weight"
 MOST_FACTORS = 4096
@@ -48,14 +49,18 @@ def bind_gguf(
     names, older = module.GGUF_NAMES, getattr(module, "GGUF_OLDER", None)
     if older and all(how.name in header.tensors for _, how in expand(older, tensors)):
         names = older
-    return bind(
-        names,
-        tensors,
-        header.tensors,
-        where=str(header.path),
-        heads=heads_of(spec),
-        ignore=ignore,
-    )
+    heads, stored = heads_of(spec), dict(header.tensors)
+    for ours, how in expand(names, tensors):
+        shape = stored_shape([tensors[name].shape for name in ours], how, heads.get(ours[0], 0))
+        found = stored.get(how.name)
+        if found is not None and bare(found.shape) == bare(shape):
+            stored[how.name] = replace(found, shape=shape)
+    return bind(names, tensors, stored, where=str(header.path), heads=heads, ignore=ignore)
+
+
+def bare(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """A shape without first axes of length one, which ggml does not tell from none."""
+    return bare(shape[1:]) if shape[:1] == (1,) else shape
 
 
 def heads_of(spec: Model) -> dict[str, int]:
@@ -67,7 +72,12 @@ def heads_of(spec: Model) -> dict[str, int]:
                 for kind in ("weight", "bias"):
                     out[f"{path}.q.{kind}"] = branch.mixer.heads
                     out[f"{path}.k.{kind}"] = branch.mixer.kv_heads
+            elif isinstance(branch.mixer, DeltaNet):
+                for kind in ("q", "beta"):
+                    out[f"{path}.{kind}.weight"] = branch.mixer.key_heads
             elif isinstance(branch.mixer, LatentAttention):
                 for kind in ("k_up", "v_up"):
                     out[f"{path}.{kind}.weight"] = branch.mixer.heads
+            elif isinstance(branch.mixer, Mamba2):
+                out[f"{path}.norm.weight"] = branch.mixer.norm_groups
     return out

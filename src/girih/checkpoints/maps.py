@@ -93,9 +93,9 @@ def bound_plain(bound: Bound, canonical: Mapping[str, Value]) -> Tensor:
     if bound.how.minus_exp:
         value = value.float().exp().neg()
     if bound.how.per_head:
-        value = value.unflatten(0, (bound.heads, -1))
+        value = value.view(bound.heads, -1, *value.shape[1:])
         return value.transpose(1, 2).contiguous() if bound.how.transposed else value
-    return value.t().contiguous() if bound.how.transposed else value
+    return value.mT.contiguous() if bound.how.transposed else value
 
 
 def ordered(bound: Bound, value: Tensor) -> Tensor:

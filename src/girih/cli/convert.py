@@ -8,7 +8,7 @@ import girih
 from girih.cli.console import Progress, bytes_text, say
 from girih.cli.options import add_model
 
-KINDS = ("huggingface", "girih", "f32", "f16", "bf16", "q8_0", "q4_0", "q4_k")
+KINDS = ("huggingface", "girih", "f32", "f16", "bf16", "q8_0", "q4_0", "q4_k", "mxfp4")
 
 EXAMPLES = """\
 The Hugging Face folder is one that `transformers` loads; the girih folder holds spec.json,

@@ -104,13 +104,15 @@ def lines(counted: Cost, mix: Mapping[str, int], stored: bool, page: int) -> lis
     state, together = counted.state_bytes, counted.weight_bytes + counted.state_bytes
     prefill = count_text(counted.prefill.total / (tokens * batch))
     decode = count_text(counted.decode.total / batch)
+    size = counted.state_fixed_bytes
+    fixed = f", of it {bytes_text(size)} at any length in float32" if size else ""
     rows = {
         "parameters": f"{counted.parameters:,} ({number_text(counted.parameters)}),"
         f" {share} for each token",
         "weights": f"{bytes_text(counted.weight_bytes)}"
         f" {'as stored' if stored else 'if stored'}{formats}",
         "state": f"{bytes_text(counted.state_bytes_per_token)} per token,"
-        f" {bytes_text(state)} at {at}, in {counted.state}",
+        f" {bytes_text(state)} at {at}, in {counted.state}{fixed}",
         "memory": f"{bytes_text(together)} for weights and state",
         "prefill": f"{prefill}FLOP per token, on average over {tokens:,} tokens",
         "decode": f"{decode}FLOP per token, at {tokens:,} tokens",

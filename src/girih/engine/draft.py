@@ -81,6 +81,8 @@ class Drafting:
             logits_BV = self.feed.again([part[0] for part in new.values()], rows)
         else:
             logits_BV = self.feed.all(new)
+        for row in rows:
+            self.memory.guess(row)
         live = list(left)
         while True:
             for index, row_V in zip(live, logits_BV.cpu(), strict=True):

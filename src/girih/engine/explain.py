@@ -8,11 +8,13 @@ from torch import Tensor, nn
 
 from girih.kernels.calls import AppendCall, AttentionCall, LinearCall, Rows
 from girih.kernels.conv import ConvCall
+from girih.kernels.delta import DeltaCall
 from girih.kernels.dispatch import choose, label
 from girih.kernels.experts import ExpertsCall, RouteCall
 from girih.kernels.grouped import GroupedCall
 from girih.kernels.packed import Packed
 from girih.kernels.selective import SelectiveCall
+from girih.kernels.ssd import SsdCall
 from girih.kernels.state_space import StateSpaceCall
 from girih.nn.attention import Attention
 from girih.nn.cross import CrossAttention
@@ -34,7 +36,9 @@ Call = (
     | AttentionCall
     | GroupedCall
     | ConvCall
+    | DeltaCall
     | SelectiveCall
+    | SsdCall
     | StateSpaceCall
 )
 OPS = {
@@ -45,7 +49,9 @@ OPS = {
     AttentionCall: "attention",
     GroupedCall: "grouped",
     ConvCall: "conv",
+    DeltaCall: "delta",
     SelectiveCall: "selective",
+    SsdCall: "ssd",
     StateSpaceCall: "state_space",
 }
 

@@ -11,7 +11,7 @@ from girih.engine.chat import Chat
 from girih.engine.explain import explained
 from girih.engine.feed import CHUNK, Feed, device_of
 from girih.engine.finite import checked
-from girih.engine.memory import FIRST, Memory
+from girih.engine.memory import FIRST, POINTS, Memory
 from girih.engine.prompt import Prompt, Prompter, conversation, listed, shown
 from girih.engine.result import Generation
 from girih.engine.run import Run
@@ -21,7 +21,8 @@ from girih.engine.stream import Stream
 from girih.engine.track import Track
 from girih.plan import Plan
 from girih.spec import Model as Spec
-from girih.spec.cost import state_bytes
+from girih.spec.cost import pool_bytes
+from girih.spec.pool import Pool
 from girih.state.capture import DEFAULT_LIMIT, KINDS, Capture
 from girih.state.step import step_of
 from girih.state.storage import PAGE, State
@@ -110,7 +111,8 @@ class Model:
         proposer = proposer_of(speculate, self)
         if memory is None:
             slack = 0 if proposer is None else proposer.most
-            memory = Memory(self.state(1, FIRST, slack), 1, self.spec.rotations, grows=True)
+            state = self.state(1, FIRST, slack, POINTS + 1)
+            memory = Memory(state, 1, self.spec.rotations, grows=True)
         return Chat(self, memory, system, proposer)
 
     def memory(self, *, sequences: int, tokens: int, slack: int = 0) -> Memory:
@@ -129,7 +131,8 @@ class Model:
                 raise ValueError(
                     f"memory: {name} {shown(value)} is not a whole number from {least} on"
                 )
-        return Memory(self.state(sequences, tokens, slack), sequences, self.spec.rotations)
+        state = self.state(sequences, tokens, slack, (POINTS + 1) * sequences)
+        return Memory(state, sequences, self.spec.rotations)
 
     @torch.no_grad()
     def capture(
@@ -179,7 +182,7 @@ class Model:
         needs = [track.horizon for track in tracks]
         if memory is None:
             slack = 0 if proposer is None else proposer.most
-            state = self.state(len(ids), max(needs), slack)
+            state = self.state(len(ids), max(needs), slack, len(ids) if proposer else 0)
             memory = Memory(state, len(ids), self.spec.rotations)
         memory.reserve(max(needs))
         if proposer is None:
@@ -187,9 +190,12 @@ class Model:
         speculation = Speculation(proposer, tracks, max(needs), min(proposer.most, memory.ahead))
         return Run(Feed(self.module, memory), tracks, speculation)
 
-    def state(self, sequences: int, capacity: int, slack: int = 0) -> State:
+    def state(
+        self, sequences: int, capacity: int, slack: int = 0, snapshots: int | None = None
+    ) -> State:
         """Empty state for so many sequences, whose windows can be rewound by `slack` tokens.
 
+        What is fixed can be rewound to `snapshots` marked points, by default as many as sequences.
         Raises ValueError where the memory is too small.
         """
         plan = self.plan
@@ -199,13 +205,15 @@ class Model:
                 sequences=sequences,
                 capacity=capacity,
                 slack=slack,
+                snapshots=snapshots,
                 codec=plan.state,
                 page=PAGE if plan.layout == "paged" else None,
                 dtype=getattr(torch, plan.compute),
                 device=self.device,
             )
         except (MemoryError, RuntimeError):
-            size = sequences * state_bytes(self.spec, capacity, plan.remembered, slack=slack)
+            pool = Pool(sequences=sequences, capacity=capacity, slack=slack, snapshots=snapshots)
+            size = pool_bytes(self.spec, pool, plan.remembered)
             raise ValueError(
                 f"the state of {sequences} sequences of {capacity:,} tokens takes "
                 f"{size / 2**30:.1f} GiB, which this machine does not have; ask for fewer"

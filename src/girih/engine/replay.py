@@ -18,7 +18,10 @@ from girih.spec import Rope
 from girih.state.step import step_of
 from girih.state.storage import State
 
-STILL = {"__get__", "data_ptr", "empty", "empty_like", "flatten", "is_contiguous", "stride"}
+STILL = {
+    *("__get__", "data_ptr", "empty", "empty_like", "flatten", "is_contiguous", "stride"),
+    *("narrow", "split", "unflatten"),
+}
 """What may be asked of tensors on the way: it computes nothing, so it need not be done again."""
 AHEAD = 64
 """Steps whose rotations are computed at once."""

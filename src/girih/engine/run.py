@@ -74,7 +74,8 @@ class Run:
     def chosen(self, passed: Pass, live: list[int]) -> Iterator[tuple[int, Piece]]:
         """The next token of each sequence, and those behind it as long as they were guessed right.
 
-        Whenever it is closed, the memory holds what it would hold without guesses.
+        Whenever it is closed, the memory holds what it would hold without guesses, or less where
+        something is fixed: then it is as it was before a step with a wrong guess.
         """
         depth = 0
         used, right = dict.fromkeys(passed.guesses, 0), dict.fromkeys(passed.guesses, 0)
@@ -100,7 +101,8 @@ class Run:
             start = time.perf_counter()
             for index, made in passed.guesses.items():
                 end = self.memory.state.positions(self.rows[index])
-                self.memory.cut(self.rows[index], end - len(made) - 1 + used[index])
+                self.memory.retreat(self.rows[index], end - len(made) - 1 + used[index])
+                self.memory.settle(self.rows[index])
                 assert self.speculation is not None
                 self.speculation.learn(index, len(made), right[index])
             self.decode_s += time.perf_counter() - start
@@ -132,14 +134,20 @@ class Run:
             for row in first:
                 self.memory.keep(row)
         left = {row: track.prompt[self.memory.state.positions(row) :] for row, track, _ in places}
-        return Pass(self.feed.all(left), {index: index for index in range(len(self.tracks))})
+        logits = self.feed.all(left)
+        for row in self.rows:
+            self.memory.note(row)
+        return Pass(logits, {index: index for index in range(len(self.tracks))})
 
     def decode(self, live: list[int]) -> Pass:
         """Feed the newest token of each unfinished sequence, and what is guessed to follow it."""
         start = time.perf_counter()
         guesses = {} if self.speculation is None else self.speculation.propose(live)
+        self.catch_up(live)
         newest, rows = [self.tracks[i].tokens[-1] for i in live], [self.rows[i] for i in live]
         if guesses:
+            for index in guesses:
+                self.memory.guess(self.rows[index])
             made = [[guess.token for guess in guesses.get(index, [])] for index in live]
             fed = [[token, *more] for token, more in zip(newest, made, strict=True)]
             logits = self.feed.some(fed, rows, "all")
@@ -151,6 +159,17 @@ class Run:
         self.decode_s += time.perf_counter() - start
         self.decoded += len(live)
         return Pass(logits, firsts, guesses)
+
+    def catch_up(self, live: Sequence[int]) -> None:
+        """Feed again what was accepted of a step with a wrong guess, where that was rewound too."""
+        left: dict[int, Sequence[int]] = {}
+        for index in live:
+            row, track = self.rows[index], self.tracks[index]
+            held = self.memory.state.positions(row)
+            if held < len(track.prompt) + len(track.tokens) - 1:
+                left[row] = [*track.prompt, *track.tokens][held:-1]
+        if left:
+            self.feed.all(left)
 
     def results(self) -> list[Generation]:
         """The finished (or abandoned) texts."""

@@ -12,8 +12,17 @@ from girih.spec.errors import SpecError
 from girih.spec.model import Model
 
 SHARED = frozenset(
-    {"config", "experts", "gguf", "gguf_names", "gguf_rotary", "gguf_writing"}
-    | {"latent", "masks", "names", "parts", "rotary", "skeletons"}
+    {"config", "delta_names", "experts", "hybrids", "latent", "masks", "names", "parts", "rotary"}
+    | {
+        "gguf",
+        "gguf_delta",
+        "gguf_hybrids",
+        "gguf_mixed",
+        "gguf_names",
+        "gguf_names_mixed",
+        "gguf_rotary",
+    }
+    | {"gguf_scans", "gguf_writing", "scan_names", "skeletons"}
 )
 
 

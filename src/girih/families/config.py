@@ -1,6 +1,6 @@
 """The reader of a config that records what was taken, so that nothing is dropped silently."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from girih.spec.base import MOST_INT, show
@@ -52,6 +52,22 @@ class Config:
         self.path = path
         self.taken: set[str] = set()
         self.parts: dict[str, Config] = {}
+        self.spelt: dict[str, str] = {}
+
+    def spell(self, **names: str) -> None:
+        """Read some keys, where they are absent, under other names that a family gives them."""
+        for key, other in names.items():
+            if key not in self.data:
+                self.data = {key if k == other else k: v for k, v in self.data.items()}
+                self.spelt[key] = other
+
+    def written(self, key: str) -> str:
+        """A key as the config has it."""
+        return self.spelt.get(key, key)
+
+    def wrong(self, key: str, value: object, why: str) -> SpecError:
+        """What is raised for the value of a key."""
+        return SpecError(f"{self.path}: {self.written(key)} {show(value)} {why}")
 
     def get(self, key: str, default: Any = MISSING) -> Any:
         """The value of a key; a null counts as absent. Raises SpecError if there is none."""
@@ -60,7 +76,7 @@ class Config:
         if value is not None:
             return value
         if default is MISSING:
-            raise SpecError(f"{self.path}: the key {key} is missing")
+            raise SpecError(f"{self.path}: the key {self.written(key)} is missing")
         return default
 
     def unwritten(self, key: str, default: Any) -> Any:
@@ -71,9 +87,9 @@ class Config:
         """A whole number (or the default, which may be None)."""
         value = self.get(key, default)
         if value is not default and (isinstance(value, bool) or not isinstance(value, int)):
-            raise SpecError(f"{self.path}: {key} {show(value)} is not a whole number")
+            raise self.wrong(key, value, "is not a whole number")
         if value is not default and abs(value) > MOST_INT:
-            raise SpecError(f"{self.path}: {key} {show(value)} is too large a number")
+            raise self.wrong(key, value, "is too large a number")
         return value
 
     def number(self, key: str, default: Any = MISSING) -> Any:
@@ -83,14 +99,14 @@ class Config:
             return value
         number = isinstance(value, (int, float)) and not isinstance(value, bool)
         if not number or not abs(value) <= MOST:
-            raise SpecError(f"{self.path}: {key} {show(value)} is not a finite number")
+            raise self.wrong(key, value, "is not a finite number")
         return value
 
     def flag(self, key: str, default: bool) -> bool:
         """A true or false."""
         value = self.get(key, default)
         if not isinstance(value, bool):
-            raise SpecError(f"{self.path}: {key} {show(value)} is not true or false")
+            raise self.wrong(key, value, "is not true or false")
         return value
 
     def word(self, key: str, known: Mapping[str, Any], default: Any = MISSING) -> Any:
@@ -98,15 +114,23 @@ class Config:
         value = self.get(key, default)
         if not isinstance(value, str) or value not in known:
             words = ", ".join(known)
-            raise SpecError(f"{self.path}: {key} {show(value)} is not known; known: {words}")
+            raise self.wrong(key, value, f"is not known; known: {words}")
         return known[value]
 
     def words(self, key: str, default: list[str]) -> list[str]:
         """A list of words."""
         value = self.get(key, default)
         if not isinstance(value, list) or not all(isinstance(word, str) for word in value):
-            raise SpecError(f"{self.path}: {key} {show(value)} is not a list of words")
+            raise self.wrong(key, value, "is not a list of words")
         return value
+
+    def numbers(self, key: str, default: Sequence[int]) -> Sequence[int]:
+        """A list of whole numbers."""
+        value = self.get(key, default)
+        given = value is not default
+        if given and (not isinstance(value, list) or any(type(one) is not int for one in value)):
+            raise self.wrong(key, value, "is not a list of whole numbers")
+        return value  # type: ignore[no-any-return]
 
     def part(self, key: str) -> "Config | None":
         """A nested object, read with the same care; None where absent."""
@@ -114,7 +138,7 @@ class Config:
         if value is None:
             return None
         if not isinstance(value, Mapping):
-            raise SpecError(f"{self.path}: {key} {show(value)} is not an object")
+            raise self.wrong(key, value, "is not an object")
         if key not in self.parts:
             self.parts[key] = Config(value, f"{self.path}: {key}")
         return self.parts[key]
@@ -123,12 +147,13 @@ class Config:
         """Take a key of which one value is supported; raise SpecError at any other."""
         value = self.get(key, expected if default is MISSING else default)
         if value != expected:
-            raise SpecError(f"{self.path}: {key} {show(value)} is not supported, only {expected!r}")
+            raise self.wrong(key, value, f"is not supported, only {expected!r}")
 
     def finish(self, allowed: Iterable[str] = ()) -> None:
         """Raise SpecError naming the keys that nobody read."""
-        passed = self.taken | BOOKKEEPING | set(allowed)
-        left = [key for key, value in self.data.items() if key not in passed and value is not None]
+        passed = {*map(self.written, self.taken), *BOOKKEEPING, *allowed}
+        given = [self.written(key) for key, value in self.data.items() if value is not None]
+        left = [key for key in given if key not in passed]
         if left:
             more = f" and {len(left) - 3} more" if len(left) > 3 else ""
             raise SpecError(

@@ -1,14 +1,14 @@
 """DeepSeek-V2: latent attention, experts of which the likeliest of some groups are chosen."""
 
 from girih.families.config import Config
-from girih.families.gguf_names import LATENT_SPLIT, LATENT_WHOLE
+from girih.families.gguf_names_mixed import LATENT_MIXED, LATENT_MIXED_WHOLE
 from girih.families.latent import groups, latent_decoder
-from girih.families.names import LATENT
+from girih.families.names import DEEPSEEK, stacked
 from girih.spec import Model, Router
 
 ARCHITECTURE = "DeepseekV2ForCausalLM"
-NAMES = LATENT
-GGUF_NAMES, GGUF_OLDER = LATENT_SPLIT, LATENT_WHOLE
+NAMES, OTHER_NAMES = DEEPSEEK, (stacked(DEEPSEEK),)
+GGUF_NAMES, GGUF_OLDER = LATENT_MIXED, LATENT_MIXED_WHOLE
 METHODS = {"greedy": False, "group_limited_greedy": True}
 """`topk_method` -> whether groups are chosen first."""
 

@@ -7,6 +7,7 @@ is absent (`src/models/*.cpp`).
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from girih.families import gguf_delta, gguf_hybrids, gguf_mixed, gguf_scans
 from girih.families.config import Config
 from girih.families.gguf_rotary import LATENT, rotary, shortest, width_of_heads
 from girih.families.masks import MOST
@@ -20,6 +21,10 @@ ARCHITECTURES = {
     "gemma3": "gemma3_text",
     "gptneox": "gpt_neox",
     LATENT: "deepseek_v3",
+    **gguf_mixed.ARCHITECTURES,
+    **gguf_scans.ARCHITECTURES,
+    **gguf_hybrids.ARCHITECTURES,
+    **gguf_delta.ARCHITECTURES,
 }
 """`general.architecture` -> model_type. Mistral is written as `llama`, DeepSeek V2 as V3."""
 
@@ -52,6 +57,9 @@ KEYS = dict.fromkeys(ARCHITECTURES, LLAMA_KEYS) | {
     },
     "gptneox": {key: name for key, name in NAMED.items() if key != "rope_theta"}
     | {"layer_norm_eps": LAYER, "rotary_emb_base": "rope.freq_base"},
+    **gguf_scans.KEYS,
+    **gguf_hybrids.KEYS,
+    **gguf_delta.KEYS,
     "starcoder2": GROUPED | {"norm_epsilon": LAYER},
     "cohere2": GROUPED | {"layer_norm_eps": LAYER, "logit_scale": "logit_scale"},
     "gemma2": LLAMA_KEYS
@@ -73,7 +81,7 @@ KEYS = dict.fromkeys(ARCHITECTURES, LLAMA_KEYS) | {
 OPTIONAL = frozenset(
     ("num_key_value_heads", "rope_theta", "rotary_emb_base", "n_inner", "q_lora_rank")
 ) | {"first_k_dense_replace", "attn_logit_softcapping", "final_logit_softcapping"}
-PERIODS = {"gemma2": 2, "gemma3": 6, "cohere2": 4}
+PERIODS = {"gemma2": 2, "gemma3": 6, "cohere2": 4, "gpt-oss": 2}
 """Every how many layers one has no window, where the metadata does not say."""
 WINDOWED = ("llama", "phi3", "starcoder2")
 """Architectures whose layers may all have a window, of which llama.cpp takes no notice."""
@@ -82,13 +90,15 @@ LARGEST = {"gemma2": 46, "gemma3": 62}
 """Layers of the largest Gemma, which scales scores by the width over the heads."""
 BOOKKEEPING = ("rope.scaling.finetuned", "tensor_data_layout")
 """Keys that say how a file was made."""
-NO_EXPERTS = ("expert_count", "expert_used_count")
 
 Shapes = Mapping[str, tuple[int, ...]]
 Reader = Callable[[Config, Mapping[str, Any], Shapes], dict[str, Any]]
 
-UNROTATED = ("gpt2", "bloom")
-OWN_WIDTH = ("qwen3", "gemma", "gemma2", "gemma3")
+UNROTATED = (
+    *("gpt2", "bloom", "jamba", "nemotron_h", gguf_hybrids.MOE),
+    *(gguf_delta.KIMI, *gguf_scans.ARCHITECTURES),
+)
+OWN_WIDTH = ("qwen3", "qwen3next", "qwen3moe", "gpt-oss", "gemma", "gemma2", "gemma3")
 """Architectures whose configs always say how wide a head is."""
 
 
@@ -111,23 +121,32 @@ def config_from_gguf(
     reader = Config(own, "GGUF metadata")
     for key in BOOKKEEPING:
         reader.get(f"{name}.{key}", None)
-    for key in NO_EXPERTS:
-        reader.only(f"{name}.{key}", 0)
     out: dict[str, Any] = {"model_type": ARCHITECTURES[name]}
     for key, stored in KEYS[name].items():
         value = reader.get(f"{name}.{stored}", *([None] if key in OPTIONAL else []))
         if value is not None:
             out[key] = shortest(value)
+    if name not in gguf_hybrids.ARCHITECTURES and name not in gguf_delta.ARCHITECTURES:
+        out |= gguf_mixed.experts(reader, name)
     out["vocab_size"] = vocab_size(reader, name, shapes)
     out["tie_word_embeddings"] = name in ALWAYS_TIED or "output.weight" not in shapes
+    if name in gguf_scans.ARCHITECTURES:
+        out |= gguf_scans.scans(reader, name, out)
+    if name in gguf_hybrids.ARCHITECTURES:
+        out |= gguf_hybrids.hybrid(reader, name, out, shapes)
+    if name in gguf_delta.ARCHITECTURES:
+        out |= gguf_delta.delta(reader, name, out)
     if name in MORE:
         out |= MORE[name](reader, out, shapes)
-    if (f"{name}.attention.key_length" in own and name != LATENT) or name in OWN_WIDTH:
+    mla = name in (LATENT, gguf_delta.KIMI)
+    if (f"{name}.attention.key_length" in own and not mla) or name in OWN_WIDTH:
         out["head_dim"] = width_of_heads(reader, name, Config(out, reader.path))
-    if name not in UNROTATED:
+    if name not in UNROTATED and out.get("position_embedding_type") != "nope":
         out |= rotary(reader, name, out, rope_factors)
     if name in PERIODS or name in WINDOWED:
         out |= windows(reader, name, out)
+    if name == "gpt-oss":
+        out = gguf_mixed.stretched(out)
     reader.finish(ignore)
     return out | biases(out["model_type"], shapes)
 
@@ -200,9 +219,6 @@ def latent(reader: Config, config: Mapping[str, Any], shapes: Shapes) -> dict[st
         reader.only(f"{key}value_length", rank)
     width = reader.integer(f"{key}key_length") if split is None else split
     values = reader.integer(f"{key}value_length{'' if split is None else '_mla'}")
-    for name in ("feed_forward_length", "shared_count", "weights_scale", "weights_norm"):
-        reader.get(f"{LATENT}.expert_{name}", None)
-    reader.get(f"{LATENT}.expert_gating_func", None)  # of dense layers none of these says a thing
     reader.get(f"{key}head_count_kv", None)
     return {
         "q_lora_rank": config.get("q_lora_rank") or None,  # llama.cpp wants a zero where it is none
@@ -251,9 +267,11 @@ ATTENTION, MLP = {"attention_bias": "attn_q"}, {"mlp_bias": "ffn_up"}
 BIASED = {
     **dict.fromkeys(("llama", "smollm3"), ATTENTION | MLP),
     **dict.fromkeys(("qwen3", "gemma", "gemma2", "gemma3_text"), ATTENTION),
-    **dict.fromkeys(("olmo2", "cohere2"), ATTENTION),
+    **dict.fromkeys(("olmo2", "cohere2", "gpt_oss", "qwen3_moe", "olmoe"), ATTENTION),
+    **dict.fromkeys(("mamba", "mamba2", "falcon_mamba"), gguf_scans.BIASED),
     "starcoder2": {"use_bias": "attn_q"},
     "gpt_neox": {"attention_bias": "attn_qkv"},
+    "qwen2_moe": {"qkv_bias": "attn_q"},
     "deepseek_v3": {"attention_bias": "attn_kv_a_mqa", "mlp_bias": "ffn_up"},
 }
 """The flag of a family's biases, and the tensor whose bias is there with them."""

@@ -16,7 +16,10 @@ from girih.spec.errors import SpecError
 LLAMA3_BANDS = {"low_freq_factor": 1.0, "high_freq_factor": 4.0}
 LLAMA3_CONTEXT = 8192
 """The constants of every published Llama 3.1 to 3.3 config."""
-SHARES = {"gptneox": "rotary_pct", "phi3": "partial_rotary_factor"}
+SHARES = {
+    "gptneox": "rotary_pct",
+    **dict.fromkeys(("phi3", "qwen3next"), "partial_rotary_factor"),
+}
 """Architectures of which a part of each head may be rotated, and what their configs call it."""
 LATENT = "deepseek2"
 """The architecture whose heads have a part of their own for rotation."""

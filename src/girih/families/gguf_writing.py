@@ -8,6 +8,7 @@ from collections.abc import Collection
 from dataclasses import fields
 from typing import Any
 
+from girih.families import gguf_delta, gguf_hybrids, gguf_mixed, gguf_scans
 from girih.families.config import plain
 from girih.families.gguf import ARCHITECTURES, LAYER, OWN_WIDTH, PERIODS, RMS, WINDOWED
 from girih.families.gguf_rotary import LATENT, banded
@@ -15,10 +16,13 @@ from girih.families.rotary import magnitude
 from girih.spec import (
     MLP,
     Attention,
+    Experts,
     FrequencyFactors,
     LatentAttention,
     LinearScaling,
     Llama3Scaling,
+    Mamba,
+    Mamba2,
     Model,
     Node,
     RMSNorm,
@@ -33,12 +37,25 @@ from girih.spec.base import show
 WRITTEN = {family: name for name, family in ARCHITECTURES.items()} | {
     "mistral": "llama",
     "deepseek_v2": LATENT,
+    "mixtral": "llama",
+    "falcon_mamba": "mamba",
+    "bamba": "granitehybrid",
+    "nemotron_h": "nemotron_h",
 }
 """model_type -> `general.architecture`."""
 CONTEXT = 2048
 """What is written where a model states no context, since llama.cpp wants a number."""
-FEW_BIASES = (*OWN_WIDTH, "olmo2", "cohere2", "smollm3", LATENT)
+FEW_BIASES = (
+    *("qwen3", "qwen3moe", "olmoe", "gemma", "gemma2", "gemma3"),
+    *("olmo2", "cohere2", "smollm3", LATENT, *gguf_scans.ARCHITECTURES),
+    *(*gguf_hybrids.ARCHITECTURES, *gguf_delta.ARCHITECTURES),
+)
 """Architectures of which llama.cpp loads no biases but those of queries, keys and values."""
+LOADED_BIASES = (
+    *("attn_q.bias", "attn_k.bias", "attn_v.bias"),
+    *("exp_probs_b.bias", "ssm_conv1d.bias", "ssm_dt.bias"),
+)
+"""Those, what corrects the choice of experts, and those of scans."""
 NEEDED = {
     "olmo2": ("output.weight",),
     "gptneox": ("output.weight", "blk.0.attn_qkv.bias"),
@@ -50,7 +67,7 @@ CLOSE = 1e-6
 Attend = Attention | LatentAttention
 
 
-def architecture(model_type: object) -> str:
+def architecture(model_type: object, spec: Model) -> str:
     """The name of a family's architecture in GGUF files; SpecError where llama.cpp has none."""
     if not isinstance(model_type, str) or model_type not in WRITTEN:
         known = ", ".join(sorted(WRITTEN))
@@ -58,7 +75,9 @@ def architecture(model_type: object) -> str:
             f"model_type {plain(model_type)} has no GGUF architecture that llama.cpp runs; "
             f"those that have: {known}"
         )
-    return WRITTEN[model_type]
+    mixers = (branch.mixer for stack in spec.stacks for _, branch in stack.leaves())
+    mixed = model_type == "nemotron_h" and any(isinstance(mixer, Experts) for mixer in mixers)
+    return gguf_hybrids.MOE if mixed else WRITTEN[model_type]
 
 
 def metadata_of(spec: Model, name: str) -> dict[str, Any]:
@@ -66,27 +85,41 @@ def metadata_of(spec: Model, name: str) -> dict[str, Any]:
     (stack,) = spec.stacks
     mixers = [branch.mixer for _, branch in stack.leaves()]
     attends = [mixer for mixer in mixers if isinstance(mixer, Attend)]
-    dense = [mixer for mixer in mixers if isinstance(mixer, MLP)]
-    if not attends or not dense or stack.norm is None or stack.head is None:
+    dense = [mixer for mixer in mixers if isinstance(mixer, MLP | Experts)]
+    scans = [mixer for mixer in mixers if isinstance(mixer, Mamba | Mamba2)]
+    if not ((attends and dense) or scans) or stack.norm is None or stack.head is None:
         raise SpecError("a model without attention, MLP, last norm or head has no GGUF metadata")
     out: dict[str, Any] = {
         "context_length": stack.context or CONTEXT,
         "embedding_length": stack.dim,
         "block_count": len(stack.layers),
-        "feed_forward_length": dense[0].hidden,
+        "feed_forward_length": dense[0].hidden if dense else 0,
         "vocab_size": stack.input.vocab,
         RMS if isinstance(stack.norm, RMSNorm) else LAYER: stack.norm.eps,
-        "attention.head_count": attends[0].heads,
-        **widths(attends[0], stack, name),
+        "attention.head_count": attends[0].heads if attends else 0,
+        **(widths(attends[0], stack, name) if attends else {}),
         **rotation(attends),
         **windows(attends, stack, name),
-        "attn_logit_softcapping": getattr(attends[0], "softcap", None),
+        **(gguf_scans.metadata(scans[0]) if scans else {}),
+        **mixture(stack, name),
+        "attn_logit_softcapping": getattr(attends[0], "softcap", None) if attends else None,
         "final_logit_softcapping": stack.head.softcap,
         "logit_scale": stack.head.scale,
+        **(gguf_hybrids.metadata(stack, name) if scans and attends else {}),
+        **(gguf_delta.metadata(stack, name) if name in gguf_delta.ARCHITECTURES else {}),
     }
     if name == "gptneox":
         out["use_parallel_residual"] = True
     return {f"{name}.{key}": value for key, value in out.items() if value is not None}
+
+
+def mixture(stack: Stack, name: str) -> dict[str, Any]:
+    """The keys about experts, of which all layers that have some have the same."""
+    for index, layer in enumerate(stack.layers):
+        for branch in layer.branches:
+            if isinstance(branch.mixer, Experts):
+                return gguf_mixed.metadata(branch.mixer, name, index)
+    return {}
 
 
 def widths(attend: Attend, stack: Stack, name: str) -> dict[str, Any]:
@@ -197,13 +230,18 @@ def unloadable(spec: Model, name: str, stored: Collection[str]) -> str | None:
     """Why llama.cpp would not load these tensors or compute another model, in words."""
     if name in FEW_BIASES:
         for tensor in (each for each in stored if each.endswith(".bias")):
-            if not tensor.endswith(("attn_q.bias", "attn_k.bias", "attn_v.bias")):
+            if not tensor.endswith(LOADED_BIASES):
                 return f"llama.cpp has no place for {tensor} in {name}"
     for tensor in NEEDED.get(name, ()):
         if tensor not in stored:
             return f"llama.cpp wants a {tensor} in {name}, and this model has none"
     (stack,) = spec.stacks
     for _, branch in stack.leaves():
+        if found := gguf_scans.unloadable(branch.mixer, stack.dim, name):
+            return found
+        heads, kept = (getattr(branch.mixer, key, 0) for key in ("heads", "kv_heads"))
+        if name == "olmoe" and heads != kept:
+            return f"llama.cpp wants as many key heads as query heads in olmoe: {kept}, {heads}"
         if isinstance(branch.mixer, LatentAttention) and branch.mixer.norm != stack.norm:
             return f"llama.cpp norms latents as it does layers: {branch.mixer.norm}, {stack.norm}"
     return None
@@ -213,7 +251,12 @@ def unseen(spec: Model, name: str) -> str | None:
     """What llama.cpp takes no notice of, in words; None where there is nothing."""
     for stack in spec.stacks:
         for _, branch in stack.leaves():
-            mask = getattr(branch.mixer, "mask", None)
+            mask, position = (getattr(branch.mixer, key, None) for key in ("mask", "position"))
+            how = position.scaling if isinstance(position, Rope) else None
+            if isinstance(branch.mixer, Mamba2) and branch.mixer.least_step:
+                return f"llama.cpp does not bound the steps of scans in {name}"
+            if name == "gpt-oss" and isinstance(how, YarnScaling):
+                return "llama.cpp rounds the bands of YaRN in gpt-oss: its text may be another"
             if name in WINDOWED and isinstance(mask, Sliding):
                 return (
                     f"llama.cpp has no windows in {name}: beyond {mask.left + 1} tokens its text "

@@ -1,6 +1,6 @@
 """Readers of what each layer sees."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from girih.families.config import Config, plain
 from girih.families.rotary import FULL, SLIDING, longest
@@ -9,6 +9,8 @@ from girih.spec import Causal, Sliding, SpecError
 Masks = tuple[Causal | Sliding, ...]
 MOST = 10_000
 """No model has more layers."""
+LINEAR = "linear_attention"
+"""The word of `layer_types` for a layer of delta rules."""
 KINDS = {FULL: False, SLIDING: True}
 """`layer_types` of the Hugging Face layout -> whether the layer has a window."""
 
@@ -47,14 +49,7 @@ def masks(
     A window of W tokens counts the token itself, as the reference library has it; one that is no
     shorter than the context (that of the config, unless it is given) hides nothing.
     """
-    default = [SLIDING if slides(index) else FULL for index in range(max(0, min(count, MOST)))]
-    kinds = config.words("layer_types", default)
-    other = sorted(set(kinds) - set(KINDS))
-    if other:
-        known = ", ".join(KINDS)
-        raise SpecError(f"layer_types {plain(other[0])} is not supported, only {known}")
-    if len(kinds) != count:
-        raise SpecError(f"{len(kinds)} layer_types for {count} layers")
+    kinds = kinds_of(config, count, KINDS, lambda index: SLIDING if slides(index) else FULL)
     context = given.get("context", longest(config))
     if size is not None and size < 1:
         raise SpecError(f"sliding_window {size} is below one: a token sees itself")
@@ -63,6 +58,23 @@ def masks(
     if SLIDING in kinds and size is None:
         raise SpecError(f"layer_types {SLIDING}, but no sliding_window")
     return tuple(windowed if KINDS[kind] else Causal() for kind in kinds)
+
+
+def kinds_of(
+    config: Config,
+    count: int,
+    known: Collection[str],
+    default: Callable[[int], str],
+    key: str = "layer_types",
+) -> list[str]:
+    """The word for the kind of each layer, of those known, from a list or else the `default`."""
+    kinds = config.words(key, [default(index) for index in range(max(0, min(count, MOST)))])
+    other = sorted(set(kinds) - set(known))
+    if other:
+        raise SpecError(f"{key} {plain(other[0])} is not supported, only {', '.join(known)}")
+    if len(kinds) != count:
+        raise SpecError(f"{len(kinds)} {key} for {count} layers")
+    return kinds
 
 
 def optional_window(config: Config, count: int) -> Masks:

@@ -2,6 +2,7 @@
 
 from girih.families.config import Config
 from girih.families.experts import experts
+from girih.families.gguf_names_mixed import MIXED_INTERLEAVED
 from girih.families.masks import windows
 from girih.families.names import mixture, stacked
 from girih.families.parts import Feed
@@ -10,6 +11,7 @@ from girih.spec import Model
 
 ARCHITECTURE = "MixtralForCausalLM"
 NAMES = mixture("block_sparse_moe", gate="w1", up="w3", down="w2")
+GGUF_NAMES = MIXED_INTERLEAVED
 OTHER_NAMES = (stacked(mixture("mlp")),)
 
 

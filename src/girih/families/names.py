@@ -150,3 +150,34 @@ LATENT: Names = {
     ),
 }
 """The names of DeepSeek's latent attention."""
+
+MIXED, MIXED_AT = "decoder.layers.{}.experts", "model.layers.{}.mlp"
+DEEPSEEK: Names = {
+    **LATENT,
+    **{key: value for key, value in mixture("mlp").items() if str(key).startswith(MIXED)},
+    f"{MIXED}.router.correction": f"{MIXED_AT}.gate.e_score_correction_bias",
+    **{
+        f"{MIXED}.shared.{one}.weight": f"{MIXED_AT}.shared_experts.{name}.weight"
+        for one, name in PROJECTIONS.items()
+    },
+}
+"""The same with a mixture, whose shared experts are one."""
+
+GATE_UP = tuple(f"{MIXED}.{name}" for name in ("gate", "up"))
+BOTH, DOWN = f"{MIXED_AT}.experts.gate_up_proj", f"{MIXED_AT}.experts.down_proj"
+OSS: Names = {
+    **renamed(LLAMA, experts_pre="post_attention_layernorm"),
+    f"{ATTN}.sinks": "model.layers.{}.self_attn.sinks",
+    **both(f"{MIXED}.router", f"{MIXED_AT}.router"),
+    tuple(f"{name}.bias" for name in GATE_UP): Stored(f"{BOTH}_bias", in_turn=True),
+    tuple(f"{name}.weight" for name in GATE_UP): Stored(BOTH, in_turn=True, transposed=True),
+    f"{MIXED}.down.bias": f"{DOWN}_bias",
+    f"{MIXED}.down.weight": Stored(DOWN, transposed=True),
+}
+"""The names of gpt-oss."""
+OSS_MXFP4: Names = {
+    **OSS,
+    tuple(f"{name}.weight" for name in GATE_UP): Stored(BOTH, in_turn=True),
+    f"{MIXED}.down.weight": DOWN,
+}
+"""The same where the experts are blocks, whose rows are those of the products."""

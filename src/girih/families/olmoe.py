@@ -2,6 +2,7 @@
 
 from girih.families.config import Config
 from girih.families.experts import experts
+from girih.families.gguf_names_mixed import MIXED
 from girih.families.names import mixture, stacked
 from girih.families.parts import Feed, biases
 from girih.families.skeletons import llama_like
@@ -9,6 +10,7 @@ from girih.spec import AllHeads, Model, SpecError
 
 ARCHITECTURE = "OlmoeForCausalLM"
 NAMES = mixture("mlp")
+GGUF_NAMES = MIXED
 OTHER_NAMES = (stacked(NAMES),)
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar, get_args
 
 from girih.families.config import Config
 from girih.families.masks import MOST
@@ -19,17 +19,21 @@ from girih.spec import (
     LayerInput,
     LayerInputs,
     Learned,
+    Mixer,
     Model,
     Norm,
     Parallel,
     RMSNorm,
+    Scans,
     SharedKeys,
     SpecError,
     Stack,
     Tokens,
 )
 
-Attend = Attention | LatentAttention
+Item = TypeVar("Item")
+Attend = Attention | LatentAttention | Scans
+"""What mixes tokens."""
 Feed = MLP | Experts
 ACTIVATIONS = {
     "silu": "silu",
@@ -39,6 +43,7 @@ ACTIVATIONS = {
     "gelu_pytorch_tanh": "gelu_tanh",
     "gelu_fast": "gelu_tanh",
     "relu": "relu",
+    "relu2": "relu2",
 }
 """`hidden_act` of the Hugging Face layout -> our word; gelu_new is the tanh approximation."""
 
@@ -54,7 +59,7 @@ def sizes(config: Config) -> dict[str, Any]:
 
 
 def biases(
-    config: Config, key: str = "attention_bias", default: bool = False, of: str = "qkvo"
+    config: Config, key: str = "attention_bias", default: bool = False, of: Sequence[str] = "qkvo"
 ) -> tuple[Any, ...]:
     """Those of these products of attention, or none."""
     return tuple(of) if config.flag(key, default) else ()
@@ -102,34 +107,32 @@ def attention(
     )
 
 
-def fed(mlp: Feed, **norms: Norm) -> Branch:
-    """The branch of an MLP or of experts, named after which of them it is."""
-    return Branch(name="experts" if isinstance(mlp, Experts) else "mlp", mixer=mlp, **norms)
+def mixed(mixer: Mixer, **more: Any) -> Branch:
+    """The branch of a mixer, named after what it is."""
+    kinds = {Experts: "experts", MLP: "mlp", **dict.fromkeys(get_args(Scans), "scan")}
+    return Branch(name=kinds.get(type(mixer), "attn"), mixer=mixer, **more)
 
 
 def pre_normed(mixer: Attend, mlp: Feed, norm: Norm) -> Layer:
-    """A layer of attention, then the MLP, each behind a norm of its own."""
-    attn = Branch(name="attn", pre=norm, mixer=mixer)
-    return Layer(branches=(attn, fed(mlp, pre=norm)))
+    """A layer of attention or a scan, then the MLP, each behind a norm of its own."""
+    return Layer(branches=(mixed(mixer, pre=norm), mixed(mlp, pre=norm)))
 
 
 def post_normed(mixer: Attend, mlp: Feed, norm: Norm) -> Layer:
     """The same with each norm behind its mixer, before what it adds."""
-    attn = Branch(name="attn", mixer=mixer, post=norm)
-    return Layer(branches=(attn, fed(mlp, post=norm)))
+    return Layer(branches=(mixed(mixer, post=norm), mixed(mlp, post=norm)))
 
 
 def sandwiched(mixer: Attend, mlp: Feed, norm: Norm) -> Layer:
     """The same with a norm on both sides of each mixer."""
-    attn = Branch(name="attn", pre=norm, mixer=mixer, post=norm)
-    return Layer(branches=(attn, fed(mlp, pre=norm, post=norm)))
+    norms = {"pre": norm, "post": norm}
+    return Layer(branches=(mixed(mixer, **norms), mixed(mlp, **norms)))
 
 
 def beside(mixer: Attend, mlp: Feed, norm: Norm, own: bool = False) -> Layer:
     """Attention and MLP in parallel, each behind its `own` norm or both behind one."""
     pre = norm if own else None
-    parts = (Branch(name="attn", pre=pre, mixer=mixer), Branch(name="mlp", pre=pre, mixer=mlp))
-    block = Parallel(parts=parts)
+    block = Parallel(parts=(mixed(mixer, pre=pre), mixed(mlp, pre=pre)))
     return Layer(branches=(Branch(name="block", pre=None if own else norm, mixer=block),))
 
 
@@ -169,11 +172,33 @@ def layer_heads(config: Config, index: int, far: bool, few: bool) -> tuple[int, 
 
 def decoder(
     *,
-    dim: int,
-    vocab: int,
     count: int,
     attention: Attend | Sequence[Attend],
     mlp: Feed | Sequence[Feed],
+    norm: Norm,
+    layer: Callable[[Attend, Feed, Norm], Layer] = pre_normed,
+    **more: Any,
+) -> Model:
+    """A decoder: `count` layers whose mixers may differ; `layer` puts each together."""
+    mixers = attention if isinstance(attention, Sequence) else repeated(attention, count)
+    feeds = mlp if isinstance(mlp, Sequence) else repeated(mlp, count)
+    pairs = list(zip(mixers, feeds, strict=True))
+    layers = {pair: layer(*pair, norm) for pair in dict.fromkeys(pairs)}
+    return stack_of(layers=[layers[pair] for pair in pairs], norm=norm, **more)
+
+
+def repeated(one: Item, count: int) -> list[Item]:
+    """The same for each of so many layers; SpecError unless a model may have as many."""
+    if not 0 <= count <= MOST:
+        raise SpecError(f"{count} layers are not a model")
+    return [one] * count
+
+
+def stack_of(
+    *,
+    dim: int,
+    vocab: int,
+    layers: Sequence[Layer],
     norm: Norm,
     head: Head,
     context: int | None,
@@ -181,22 +206,15 @@ def decoder(
     scale: float | None = None,
     embed_norm: Norm | None = None,
     of_layers: LayerInputs | None = None,
-    layer: Callable[[Attend, Feed, Norm], Layer] = pre_normed,
 ) -> Model:
-    """A decoder: `count` layers whose mixers may differ; `layer` puts each together."""
-    if not 0 <= count <= MOST:
-        raise SpecError(f"{count} layers are not a model")
-    mixers = attention if isinstance(attention, Sequence) else [attention] * count
-    feeds = mlp if isinstance(mlp, Sequence) else [mlp] * count
-    pairs = list(zip(mixers, feeds, strict=True))
-    layers = {pair: layer(*pair, norm) for pair in dict.fromkeys(pairs)}
+    """A decoder of these layers."""
     stack = Stack(
         name="decoder",
         dim=dim,
         input=Tokens(
             vocab=vocab, position=position, scale=scale, norm=embed_norm, of_layers=of_layers
         ),
-        layers=tuple(layers[pair] for pair in pairs),
+        layers=tuple(layers),
         norm=norm,
         head=head,
         context=context,

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from girih.families.config import Config
 from girih.families.experts import experts, some_layers
+from girih.families.gguf_names_mixed import MIXED
 from girih.families.masks import Masks, masks
 from girih.families.names import mixture, stacked
 from girih.families.parts import Feed, biases
@@ -12,6 +13,7 @@ from girih.spec import Model
 
 ARCHITECTURE = "Qwen3MoeForCausalLM"
 NAMES = mixture("mlp")
+GGUF_NAMES = MIXED
 OTHER_NAMES = (stacked(NAMES),)
 
 

@@ -100,6 +100,13 @@ SIGNATURES = {
     "girih_append": (*[PLACE] * 3, WHOLE, PLACE, WHOLE, *[PLACE] * 3, NUMBER),
     "girih_attend": (PLACE, PLACE, PLACE, WHOLE, PLACE, ctypes.c_float, PLACE, NUMBER),
     "girih_flash": (PLACE, NUMBER),
+    "girih_round": (PLACE, PLACE, *[WHOLE] * 3, PLACE, NUMBER),
+    "girih_widen": (PLACE, WHOLE, WHOLE, *[PLACE] * 3, WHOLE, WHOLE, NUMBER),
+    "girih_conv": (PLACE, PLACE, PLACE, WHOLE, PLACE, NUMBER),
+    "girih_selective": (*[PLACE] * 4, NUMBER),
+    "girih_ssd_step": (*[PLACE] * 3, WHOLE, PLACE, NUMBER),
+    "girih_ssd_chunks": (*[PLACE] * 4, WHOLE, PLACE, NUMBER),
+    "girih_delta": (*[PLACE] * 4, NUMBER),
     "girih_route": (PLACE, PLACE, PLACE, WHOLE, WHOLE, *[PLACE] * 4, NUMBER),
     "girih_experts": (PLACE, PLACE, *[WHOLE] * 3, *[PLACE] * 4, NUMBER),
 }

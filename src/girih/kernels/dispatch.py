@@ -6,28 +6,51 @@ from types import ModuleType
 
 from torch import Tensor
 
-from girih.kernels import blocked, chunked, gpu, native, native_experts, pytorch, reference, stacked
+from girih.kernels import (
+    blocked,
+    chunked,
+    delta_chunks,
+    gpu,
+    native,
+    native_conv,
+    native_delta,
+    native_experts,
+    native_rounded,
+    native_selective,
+    native_ssd,
+    pytorch,
+    reference,
+    selective_chunks,
+    ssd_chunks,
+    stacked,
+)
 from girih.kernels import conv as convolutions
+from girih.kernels import delta as deltas
 from girih.kernels import experts as mixtures
 from girih.kernels import selective as selections
+from girih.kernels import ssd as duals
 from girih.kernels import state_space as state_spaces
 from girih.kernels.calls import AppendCall, AttentionCall, LinearCall, Matrices
 from girih.kernels.conv import ConvCall
+from girih.kernels.delta import DeltaCall
 from girih.kernels.experts import ExpertsCall, RouteCall, Routed, Stacks
 from girih.kernels.grouped import GroupedCall
 from girih.kernels.packed import Packed
 from girih.kernels.selective import SelectiveCall
+from girih.kernels.ssd import SsdCall
 from girih.kernels.state_space import StateSpaceCall
 
 BACKENDS: dict[str, tuple[ModuleType, ...]] = {
-    "linear": (native, pytorch, reference),
+    "linear": (native, native_rounded, pytorch, reference),
     "append": (native, pytorch, reference),
     "attention": (native, gpu, pytorch, blocked, reference),
     "grouped": (gpu, native, pytorch, blocked, reference),
+    "conv": (native_conv, gpu, convolutions),
+    "delta": (native_delta, gpu, delta_chunks, deltas),
+    "selective": (native_selective, gpu, selective_chunks, selections),
+    "ssd": (native_ssd, gpu, ssd_chunks, duals),
     "route": (native_experts, mixtures),
     "experts": (native_experts, stacked, pytorch, mixtures),
-    "conv": (convolutions,),
-    "selective": (selections,),
     "state_space": (chunked, state_spaces),
 }
 """The backends of each operation, the fastest first; what defines it stands last everywhere."""
@@ -125,9 +148,27 @@ def selective(call: SelectiveCall, *, exact: bool) -> tuple[Tensor, Tensor | Non
     return out
 
 
+def delta(call: DeltaCall, *, exact: bool) -> tuple[Tensor, Tensor | None]:
+    """A gated delta rule by the chosen backend; [T, H V] and the last states [S, H, K, V].
+
+    None instead of the states where they have been written into the state already.
+    """
+    out: tuple[Tensor, Tensor | None] = runs("delta", call, exact).delta(call)
+    return out
+
+
 def state_space(call: StateSpaceCall, *, exact: bool) -> tuple[Tensor, Tensor]:
     """A linear state space by the chosen backend; [T, C] and the last states [S, C, P, 2]."""
     out: tuple[Tensor, Tensor] = runs("state_space", call, exact).state_space(call)
+    return out
+
+
+def ssd(call: SsdCall, *, exact: bool) -> tuple[Tensor, Tensor | None]:
+    """The scan of Mamba-2 by the chosen backend; [T, I] and the states at last [S, H, N, P].
+
+    None instead of the states where they have been written already.
+    """
+    out: tuple[Tensor, Tensor | None] = runs("ssd", call, exact).ssd(call)
     return out
 
 

@@ -64,8 +64,6 @@ def refuses_rows(x_TI: Tensor, *norms: Norm | Gate | None) -> str | None:
         return f"it runs on the processor, not on {x_TI.device}"
     if x_TI.dtype != torch.float32:
         return f"its input is float32, not {name(x_TI.dtype)}"
-    if any(isinstance(norm, Norm) and norm.weight_I is None for norm in norms):
-        return "its norms have weights"
     if torch.is_grad_enabled() and (x_TI.requires_grad or any(map(learns, norms))):
         return "it has no gradients"
     return None
@@ -87,6 +85,8 @@ def refuses_linear(call: LinearCall) -> str | None:
     plain = any(weight.__class__ is not Packed for weight in call.matrices.weights)
     if plain and call.rows.x_TI.shape[0] > FEW:
         return f"more than {FEW} rows are faster with a plain matrix widened"
+    if isinstance(call.rows.before, Gate) and call.matrices.inputs % BLOCK:
+        return f"activated rows are whole blocks of {BLOCK}, not {call.matrices.inputs} wide"
     return refuses_rows(call.rows.x_TI, call.rows.before)
 
 
@@ -100,8 +100,6 @@ def refuses_matrices(matrices: Matrices) -> str | None:
                 return f"it does not multiply with {weight.format} blocks"
         elif weight.dtype not in PLAIN:
             return f"it does not multiply with a {name(weight.dtype)} matrix"
-        elif weight.shape[1] % BLOCK:
-            return f"its rows are whole blocks of {BLOCK}, not {weight.shape[1]} wide"
         elif weight.requires_grad:
             return "it has no gradients"
     learned = any(bias is not None and bias.requires_grad for bias in matrices.biases)

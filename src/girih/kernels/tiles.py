@@ -8,7 +8,9 @@ last one. L lanes, B blocks of a row.
 import torch
 from torch import Tensor
 
+from girih.kernels.blocks import power
 from girih.kernels.packed import Packed
+from girih.spec.formats import FORMATS
 
 PARTS = {
     # half-precision numbers of a block, the byte of the first; words, the byte of the first
@@ -20,8 +22,9 @@ PARTS = {
     "Q4_K": (2, 0, 35, 4),
     "Q5_K": (2, 0, 43, 4),
     "Q6_K": (1, 208, 52, 0),
+    "MXFP4": (1, 0, 4, 2),
 }
-"""Layouts: ggml-common.h of ggml."""
+"""Layouts: ggml-common.h of ggml; of MXFP4 with a bfloat16 for its exponent."""
 ORDER = {"Q6_K": (*range(48, 52), *range(32, 40), *range(16), *range(40, 48), *range(16, 32))}
 """The words of a block where they are not used in the order of the file: memory is read in turn."""
 
@@ -30,6 +33,8 @@ def tiled(packed: Packed, lanes: int) -> Tensor:
     """The blocks of a matrix as tiles [rows / L, B, bytes of a block * L], uint8."""
     halves, half_at, words, word_at = PARTS[packed.format]
     size, blocks = 2 * halves + 4 * words, packed.data.contiguous()
+    if packed.format == "MXFP4":
+        blocks = with_powers(blocks)
     if over := -len(blocks) % lanes:
         blocks = torch.cat([blocks, blocks[-1:].expand(over, -1)])
     # No block is a whole number of words, but each is one of halves.
@@ -42,3 +47,10 @@ def tiled(packed: Packed, lanes: int) -> Tensor:
     out[..., : halves * lanes].unflatten(-1, (halves, lanes)).copy_(first)
     out[..., halves * lanes :].unflatten(-1, (words, lanes, 2)).copy_(second.permute(0, 2, 3, 1, 4))
     return out.view(torch.uint8)
+
+
+def with_powers(blocks: Tensor) -> Tensor:
+    """Blocks of MXFP4 whose byte of exponent is a bfloat16, half of that power of two."""
+    parts = blocks.unflatten(-1, (-1, FORMATS["MXFP4"].bytes))
+    powers = power(parts[..., :1]).bfloat16().view(torch.uint8)
+    return torch.cat((powers, parts[..., 1:]), -1).flatten(-2)

@@ -10,11 +10,13 @@ from girih.kernels.packed import Packed
 from girih.nn import (
     attention,
     cross,
+    deltanet,
     experts,
     grouped,
     inputs,
     latent,
     mamba,
+    mamba2,
     mlp,
     norm,
     reverse,
@@ -27,8 +29,8 @@ from girih.plan import Plan, plan_of
 from girih.spec import Model as Spec
 
 MODULES = (
-    *(attention, cross, experts, grouped, inputs, latent, mamba, mlp, norm, reverse, stack),
-    state_space,
+    *(attention, cross, deltanet, experts, grouped, inputs, latent, mamba, mamba2, mlp, norm),
+    *(reverse, stack, state_space),
 )
 """Imported for what they register."""
 

@@ -38,20 +38,26 @@ class ShortConv(nn.Module):
 
     def forward(self, x_TC: Tensor, step: Step) -> Tensor:
         """[T, C] -> [T, C]; what is carried of each sequence is read and written."""
-        call = ConvCall(
-            x_TC=x_TC,
-            taps=self.taps,
-            counts=step.counts,
-            prior=lambda: step.carried(self.path, conv=self.shape)[0],
-            carrier=step.carrier(self.path, "conv"),
-            spans=step.spans,
-        )
-        y_TC, tail_SWC = dispatch.conv(call, exact=self.exact)
-        if tail_SWC is not None:
-            step.carry(self.path, conv=tail_SWC)
-        return y_TC
+        return convolved(x_TC, self.taps, self.path, step, exact=self.exact)
 
     def asked(self) -> ConvCall:
         """The call for one token, without data."""
         x_TC = torch.zeros(1, self.shape[1])
         return ConvCall(x_TC=x_TC, taps=self.taps, counts=(1,), prior=lambda: x_TC[None])
+
+
+def convolved(x_TC: Tensor, taps: Taps, path: str, step: Step, *, exact: bool) -> Tensor:
+    """[T, C] -> [T, C] by some taps; what the mixer at a path carries is read and written."""
+    shape = taps.weight_CK.shape[1] - 1, taps.weight_CK.shape[0]
+    call = ConvCall(
+        x_TC=x_TC,
+        taps=taps,
+        counts=step.counts,
+        prior=lambda: step.carried(path, conv=shape)[0],
+        carrier=step.carrier(path, "conv"),
+        spans=step.spans,
+    )
+    y_TC, tail_SWC = dispatch.conv(call, exact=exact)
+    if tail_SWC is not None:
+        step.carry(path, conv=tail_SWC)
+    return y_TC

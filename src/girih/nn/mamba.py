@@ -1,7 +1,5 @@
 """The selective scan of Mamba-1. T tokens, S sequences, M model, C channels, N states, R rank."""
 
-import math
-
 import torch
 from torch import Tensor, nn
 
@@ -9,13 +7,11 @@ from girih.kernels import dispatch
 from girih.kernels.calls import Rows
 from girih.kernels.selective import Channels, SelectiveCall
 from girih.nn.conv import ShortConv
+from girih.nn.initial import decays, steps
 from girih.nn.registry import Place, builds, made
 from girih.nn.weight import Products, weights
 from girih.spec import Mamba as MambaNode
 from girih.state.step import Step
-
-SHORTEST, LONGEST = 1e-3, 1e-1
-"""Steps with which random weights begin, evenly in their logarithms."""
 
 
 @builds(MambaNode)
@@ -43,10 +39,8 @@ class Mamba(nn.Module):
 
     def begin(self, generator: torch.Generator) -> None:
         """The first weights of Mamba: rates 1 to N in each channel, steps of many lengths."""
-        self.a_log.copy_(torch.arange(1, self.node.states + 1).log().expand_as(self.a_log))
-        step_C = torch.empty_like(self.dt_up.bias)
-        step_C.uniform_(math.log(SHORTEST), math.log(LONGEST), generator=generator).exp_()
-        self.dt_up.bias.copy_(step_C + torch.log(-torch.expm1(-step_C)))  # softplus backwards
+        self.a_log.copy_(decays(self.a_log, generator))
+        self.dt_up.bias.copy_(steps(self.dt_up.bias, generator))
 
     def norm_of(self, width: int, place: Place) -> nn.Module | None:
         """The norm of dt, B or C."""

@@ -25,7 +25,7 @@ RESIDUAL = torch.float32
 
 @builds(BranchNode)
 class Branch(nn.Module):
-    """x + post(mixer(pre(x))); x stays in float32, the mixer computes in the plan's dtype.
+    """x + scale post(mixer(pre(x))); x stays in float32, the mixer computes in the plan's dtype.
 
     The mixer gets x and its norm as `Rows`: both go into its first product in one step.
     """
@@ -36,6 +36,19 @@ class Branch(nn.Module):
         self.pre = made(node.pre, place) if node.pre else None
         self.mixer = made(node.mixer, place)
         self.post = made(node.post, place) if node.post else None
+        self.scale = node.scale
+
+    @property
+    def adds(self) -> bool:
+        """Whether what the mixer gives is added as it is."""
+        return self.post is None and self.scale is None
+
+    def added(self, rows: Rows, step: Step) -> Tensor:
+        """What is added to the stream, made of rows that are added onto nothing."""
+        out_TM: Tensor = self.mixer(rows, step)
+        if self.post is not None:
+            out_TM = self.post(out_TM)
+        return out_TM if self.scale is None else out_TM * self.scale
 
     def leaves(self, name: str) -> Iterator[tuple[str, nn.Module]]:
         """The mixers that are no group of others, by their names."""
@@ -48,10 +61,10 @@ class Branch(nn.Module):
     def forward(self, x_TM: Tensor, step: Step) -> Tensor:
         """[T, M] -> [T, M]."""
         before = None if self.pre is None else self.pre.call
-        if self.post is None:
+        if self.adds:
             out_TM: Tensor = self.mixer(Rows(x_TM, before, self.dtype, self.rounds, x_TM), step)
             return out_TM
-        return x_TM + self.post(self.mixer(Rows(x_TM, before, self.dtype, self.rounds), step))
+        return x_TM + self.added(Rows(x_TM, before, self.dtype, self.rounds), step)
 
 
 @builds(ParallelNode)
@@ -69,11 +82,11 @@ class Parallel(nn.Module):
         for part in self.children():
             before = rows.before if part.pre is None else part.pre.call
             own = Rows(rows.x_TI, before, rows.dtype, rows.rounds)
-            if part.post is None:
+            if part.adds:
                 own.onto = out_TM
                 out_TM = part.mixer(own, step)
             else:
-                added_TM = part.post(part.mixer(own, step))
+                added_TM = part.added(own, step)
                 out_TM = added_TM if out_TM is None else out_TM + added_TM
         assert out_TM is not None
         return out_TM

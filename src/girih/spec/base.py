@@ -46,7 +46,8 @@ class Slot:
 
     With a `window`, for the last so many tokens only. With `every`, one for every so many tokens,
     once they are complete. With `once`, one for each entry of a source, which is given one time.
-    A `fixed` one is a single entry of any shape, whatever the length, and always float32.
+    What is `fixed` is one value of any rank for each sequence, however many tokens it has; before
+    the first it is zeros, and it is kept in float32 in every format of states.
     """
 
     name: str
@@ -66,10 +67,8 @@ class Slot:
         With `slack`, a window keeps so many more, by which it can be rewound. A source may have
         `sources` entries.
         """
-        if self.fixed:
-            return 1
-        if self.once:
-            return sources
+        if self.fixed or self.once:
+            return 1 if self.fixed else sources
         return tokens // self.every if self.window is None else min(tokens, self.window + slack)
 
     def values(self, tokens: int, slack: int = 0, sources: int = 0) -> int:

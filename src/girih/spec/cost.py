@@ -4,11 +4,11 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from girih.spec.base import Flops, Tensor, Work, require
+from girih.spec.base import Flops, Slot, Tensor, Work, require
 from girih.spec.experts import Experts
 from girih.spec.formats import Format, format_of
 from girih.spec.model import Model
-from girih.spec.pool import Pool
+from girih.spec.pool import Pool, fixed_bytes
 
 DEFAULT_CONTEXT = 4096
 """Tokens that are counted where neither the caller nor the spec says how many."""
@@ -29,7 +29,9 @@ class Cost:
     state_bytes_per_token: int
     """State that one more token of one sequence adds, on the average where some tokens add more."""
     state_bytes: int
-    """State of `batch` sequences of `context` tokens each, and of their sources."""
+    """What `batch` sequences of `context` tokens each, and their sources, leave in memory."""
+    state_fixed_bytes: int
+    """Of that, what is fixed whatever the context: in float32 in every format of states."""
     prefill: Flops
     """`batch` prompts of `context` tokens, visible pairs only, one row of logits each."""
     prefill_dense: Flops
@@ -78,6 +80,7 @@ def cost(
         state=state,
         state_bytes_per_token=growth(spec, context, state),
         state_bytes=batch * state_bytes(spec, context, state, sources),
+        state_fixed_bytes=batch * sum(fixed_bytes(slot, state) for slot in fixed_slots(spec)),
         prefill=times(spec.flops(whole), batch),
         prefill_dense=times(spec.flops(replace(whole, dense=True)), batch),
         decode=times(spec.flops(replace(whole, tokens=1, given=0)), batch),
@@ -149,15 +152,27 @@ def state_bytes(spec: Model, tokens: int, state: str, sources: int = 0, slack: i
     """The bytes that one sequence of `tokens` tokens leaves in memory, in the format `state`.
 
     `sources` is how many entries of another stack it attends to. With `slack`, windows keep so many
-    tokens more, by which they can be rewound.
+    tokens more, by which they can be rewound. What is fixed counts once and in float32; that a step
+    needs a second place for it, and each mark one more, is counted in what is set aside
+    (`pool_bytes`).
     """
     asked = Pool(sequences=1, capacity=tokens, slack=slack, sources=sources)
-    return pool_bytes(spec, asked, state)
+    once = sum(fixed_bytes(slot, state) for slot in fixed_slots(spec))
+    return pool_bytes(spec, asked, state) - (asked.places - 1) * once
 
 
 def pool_bytes(spec: Model, pool: Pool, state: str) -> int:
-    """The bytes of all that is set aside for the state of some sequences."""
+    """The bytes of all that is set aside for the state of some sequences.
+
+    They are what `State.bytes` says once it is allocated: rooms or pages of what grows, and of what
+    is fixed two places for each sequence and one for each snapshot.
+    """
     return pool.bytes([slot for kinds in spec.state().values() for slot in kinds], state)
+
+
+def fixed_slots(spec: Model) -> list[Slot]:
+    """The slots whose values do not grow."""
+    return [slot for kinds in spec.state().values() for slot in kinds if slot.fixed]
 
 
 def growth(spec: Model, tokens: int, state: str) -> int:

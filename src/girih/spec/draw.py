@@ -71,7 +71,8 @@ def layer_rows(run: dict[str, Any], ends: bool) -> list[Row]:
     text = ", ".join(facts)
     rows = [Row("└─ " if ends else "├─ ", below, name, text, run["parameters"] * count)]
     for branch in run["branches"]:
-        chain = " > ".join(branch[key] for key in ("pre", "mixer", "post") if branch[key])
+        parts = [branch[key] for key in ("pre", "mixer", "post") if branch[key]]
+        chain = " > ".join(parts + ([f"x {branch['scale']:g}"] if branch["scale"] else []))
         inner = branch is run["branches"][-1]
         stem, further = ("└─ ", "   ") if inner else ("├─ ", "│  ")
         parameters = branch["parameters"] * count

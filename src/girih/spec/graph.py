@@ -17,6 +17,7 @@ from girih.spec.model import Model, Stack
 from girih.spec.norms import AllHeads
 from girih.spec.positions import RelativeBias, Rope, Sinusoid
 from girih.spec.scalings import ProportionalScaling
+from girih.spec.scans import Mamba2
 from girih.spec.state_space import StateSpace
 
 
@@ -72,6 +73,8 @@ def branch_graphs(branch: Branch, dim: int) -> list[dict[str, Any]]:
         for place, part in enumerate(parts):
             part["name"] = f"{branch.name}.{part['name']}"
             part["pre"] = part["pre"] or (words(branch.pre) if branch.pre else None)
+            if branch.scale is not None:
+                part["scale"] = (part["scale"] or 1.0) * branch.scale
             part["parallel"] = True
             part["parameters"] += 0 if place else shared
         return parts
@@ -85,6 +88,7 @@ def branch_graph(branch: Branch, dim: int) -> dict[str, Any]:
         "mixer": words(branch.mixer),
         "pre": words(branch.pre) if branch.pre else None,
         "post": words(branch.post) if branch.post else None,
+        "scale": branch.scale,
         "parallel": False,
         "parameters": sum_of(branch.tensors(dim)),
         "state": [{"name": slot.name, "shape": list(slot.shape)} for slot in branch.state()],
@@ -143,6 +147,8 @@ def words(value: Node) -> str:
         return f"layer input: {value.activation}, width {value.width:,}"
     if isinstance(value, StateSpace):
         return state_space_words(value)
+    if isinstance(value, Mamba2):
+        return dual_words(value)
     if isinstance(value, Reversed):
         return f"from the end: {words(value.mixer)}"
     return value.what
@@ -161,6 +167,15 @@ def experts_words(value: Experts) -> str:
         parts.append(f"{value.shared.what} {value.shared.mlp.hidden:,}")
         parts[-1] += " times a gate" if value.shared.gated else ""
     return "experts: " + ", ".join(parts)
+
+
+def dual_words(value: Mamba2) -> str:
+    """Mamba-2 in a few words: its heads, what they remember and what steps are kept within."""
+    parts = [f"{value.heads} heads x {value.head_dim}", f"{value.states} states"]
+    parts += [f"{value.groups} groups"] if value.groups > 1 else []
+    bounds = ((">=", value.least_step), ("<=", value.most_step))
+    parts += [f"steps {sign} {bound:g}" for sign, bound in bounds if bound is not None]
+    return f"{value.what}: " + ", ".join([*parts, f"convolution of {value.conv.width}"])
 
 
 def state_space_words(value: StateSpace) -> str:

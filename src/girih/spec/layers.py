@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import ClassVar
 
-from girih.spec.base import Flops, Node, Slot, Tensor, Work, node, prefixed, require
+from girih.spec.base import Flops, Node, Slot, Tensor, Work, node, positive, prefixed, require
 from girih.spec.cross import CrossAttention
 from girih.spec.experts import Experts
 from girih.spec.grouped import GroupedAttention
@@ -51,7 +51,7 @@ Mixer = Attentions | Scans | Reversed | Experts | LayerInput | MLP
 
 @node
 class Branch(Node):
-    """x + post(mixer(pre(x))), named as its tensors are."""
+    """x + scale post(mixer(pre(x))), named as its tensors are."""
 
     what: ClassVar[str] = "branch"
 
@@ -59,9 +59,12 @@ class Branch(Node):
     mixer: "Mixer | Parallel"
     pre: RMSNorm | LayerNorm | None = None
     post: RMSNorm | LayerNorm | None = None
+    scale: float | None = None
+    """What the mixer gives is multiplied by (Granite); None: by nothing."""
 
     def check(self) -> None:
         named(self.name)
+        positive(**({} if self.scale is None else {"scale": self.scale}))
 
     def tensors(self, dim: int) -> dict[str, Tensor]:
         """The weights of the norms and the mixer, by local name."""

@@ -14,6 +14,9 @@ class Pool:
     Windows have `slack` tokens more, by which they can be rewound. Where a `page` has so many
     tokens, sequences share a pool of `pages` pages; None: as many as all of them may need. Without
     pages each sequence has its own room.
+
+    What is fixed has two places for each sequence, since a step writes another than it reads, and
+    one for each of `snapshots` points that may be marked at once (None: as many as sequences).
     """
 
     sequences: int
@@ -22,15 +25,30 @@ class Pool:
     sources: int = 0
     page: int | None = None
     pages: int | None = None
+    snapshots: int | None = None
 
     def __post_init__(self) -> None:
         for name in ("page", "pages"):
             value = getattr(self, name)
             require(value is None or value > 0, f"state: {name} {value} is not above zero")
+        marked = self.snapshots
+        require(marked is None or marked >= 0, f"state: snapshots {marked} is below zero")
+
+    @property
+    def marked(self) -> int:
+        """Points at which what is fixed may be marked at once."""
+        return self.sequences if self.snapshots is None else self.snapshots
+
+    @property
+    def places(self) -> int:
+        """How many values are kept of a fixed slot."""
+        return 2 * self.sequences + self.marked
 
     def of(self, slot: Slot) -> tuple[int, int, int]:
         """Entries that a sequence may have of a slot, entries of a page, and how many pages."""
         size = slot.entries(self.capacity, self.slack, self.sources)
+        if slot.fixed:
+            return 1, 1, self.places
         if self.page is None or not size:
             return size, size, self.sequences
         page = min(self.page, size)
@@ -47,6 +65,14 @@ class Pool:
         form, total = state_format(state), 0
         for slot in slots:
             _, page, pages = self.of(slot)
+            if slot.fixed:
+                total += pages * fixed_bytes(slot, state)
+                continue
             heads, width = slot.shape
             total += pages * page * heads * form.row_bytes(width)
         return total
+
+
+def fixed_bytes(slot: Slot, state: str) -> int:
+    """The bytes of a fixed slot of one sequence, which no format of states makes smaller."""
+    return slot.values(0) * max(4, 8 * (state_format(state).name == "float64"))

@@ -159,16 +159,18 @@ class Mamba2(Node):
 
     def state(self) -> tuple[Slot, ...]:
         """The tail of the convolution and what the heads remember."""
-        shape = (self.heads, self.head_dim, self.states)
+        shape = (self.heads, self.states, self.head_dim)
         return self.conv.slot(self.channels), Slot("scan", shape, fixed=True)
 
     def flops(self, dim: int, work: Work) -> Flops:
         """The matrix products, and the convolution and scan."""
         shapes = self.tensors(dim)
         linear = sum(shapes[f"{name}.weight"].numel for name in ("z", "x", "b", "c", "dt", "o"))
-        taps = 2 * self.channels * self.conv.width
-        scan = 5 * self.inner * self.states + 3 * self.inner
-        return Flops(2 * linear * work.tokens, scan=(taps + scan) * work.tokens)
+        # For each state: kept h, B (dt x), their sum, C h and its sum, which takes one less; for
+        # each feature: dt x, D x, y + D x, y silu(z); for each head: dt and its bias, dt A.
+        scan = (5 * self.states + 3) * self.inner + 2 * self.heads
+        each = self.conv.flops(self.channels) + scan
+        return Flops(2 * linear * work.tokens, scan=each * work.tokens)
 
 
 @node
@@ -228,7 +230,12 @@ class DeltaNet(Node):
     @property
     def channels(self) -> int:
         """What goes through the convolution: q, k, v."""
-        return 2 * self.keys + self.values
+        return sum(self.parts.values())
+
+    @property
+    def parts(self) -> dict[str, int]:
+        """How many of these are of q, of k, of v, whose taps are weights of their own."""
+        return {"q": self.keys, "k": self.keys, "v": self.values}
 
     @property
     def decays(self) -> int:
@@ -254,7 +261,9 @@ class DeltaNet(Node):
 
     def tensors(self, dim: int) -> dict[str, Tensor]:
         """The weights, by local name; `dim` is the width of the stack."""
-        out = self.products(dim) | prefixed("conv", self.conv.tensors(self.channels))
+        out = self.products(dim)
+        for name, channels in self.parts.items():
+            out |= prefixed(f"{name}_conv", self.conv.tensors(channels))
         out["a_log"] = Tensor((self.heads,), ("heads",))
         out["dt_bias"] = Tensor((self.decays,), ("heads",))
         return out | prefixed("norm", self.norm.tensors(self.value_dim))
@@ -267,9 +276,12 @@ class DeltaNet(Node):
     def flops(self, dim: int, work: Work) -> Flops:
         """The matrix products, and the convolution and the rule."""
         linear = sum(tensor.numel for tensor in self.products(dim).values())
-        taps = 2 * self.channels * self.conv.width
-        rule = 7 * self.heads * self.key_dim * self.value_dim + 2 * self.values
-        return Flops(2 * linear * work.tokens, scan=(taps + rule) * work.tokens)
+        # For each number of a state: decay S, k S and its sum, which takes one less, k new and its
+        # sum with S, q S and its sum; for each value: v - k S, beta times that, y times its gate.
+        # For each decay f + bias and the rate times the step.
+        rule = 7 * self.key_dim * self.values + self.values + 2 * self.decays + self.keys
+        each = self.conv.flops(self.channels) + rule
+        return Flops(2 * linear * work.tokens, scan=each * work.tokens)
 
 
 PRODUCTS = {f"{name}.weight" for name in ("x", "z", "o", "dt_down", "b", "c", "dt_up")}

@@ -58,6 +58,6 @@ class StateSpace(Node):
         """The matrix products, and the recurrence."""
         shapes = self.tensors(dim)
         linear = sum(t.numel for name, t in shapes.items() if name in ("u.weight", "o.weight"))
-        # Of each mode: a complex product, input and sum (10), and the real part of another (4).
-        scan = (14 * self.pairs + 3) * self.channels
+        # Of a mode: a complex product, input and sum (10), the real part of another, summed (4).
+        scan = (14 * self.pairs + 2) * self.channels
         return Flops(2 * linear * work.tokens, scan=scan * work.tokens)

@@ -1,15 +1,18 @@
 """The entries of one slot: the planes of a codec on the pages of a table."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from girih.spec import Slot
+from girih.spec.pool import Pool
 from girih.state.codec import Codec
 from girih.state.pages import Table
+from girih.state.step import parted
 
 
 class Block:
@@ -61,6 +64,22 @@ class Block:
             stored.append(parts[0] if len(parts) == 1 else torch.cat(parts, 1))
         return self.codec.decode(stored, self.width)
 
+    def seen(self, stored: Sequence[Tensor] | None) -> Sequence[Tensor]:
+        """All entries that each sequence of the step at hand may see.
+
+        What is `stored` of a window waits to be written behind them.
+        """
+        spans, window = self.table.spans, self.window
+        if window is None:
+            return Entries(self, [(row, 0, last) for row, _, last in spans])
+        if stored is None:
+            return Entries(self, [(row, max(0, last - window), last) for row, _, last in spans])
+        # The first of the new ones sees so many before it.
+        known = Entries(self, [(row, max(0, new - window + 1), new) for row, new, _ in spans])
+        counts = [last - new for _, new, last in spans]
+        (new,) = parted({self.slot.name: self.codec.decode(stored, self.width)}, counts)
+        return [torch.cat(both, 1) for both in zip(known, new, strict=True)]
+
     def take(self, other: "Block") -> None:
         """Take over the pages of a smaller one."""
         for plane, smaller in zip(self.planes, other.planes, strict=True):
@@ -71,6 +90,13 @@ class Block:
         """Copy the first entries of a page to another."""
         for plane in self.planes:
             plane[target, :, :count] = plane[source, :, :count]
+
+    def reaches(self, length: int, written: int) -> bool:
+        """Whether it holds what the tokens after so many see, where `written` were ever written."""
+        # The next token sees window - 1 before it; as many as fit of those written last are kept.
+        if self.window is None or written <= self.table.size:
+            return True
+        return written - length <= self.table.size - self.window + 1
 
 
 class PlainRoom:
@@ -113,6 +139,26 @@ class Entries(Sequence[Tensor]):
         if index not in self.known:
             self.known[index] = self.block.read(*self.spans[index])
         return self.known[index]
+
+
+def growing(
+    kinds: Iterable[tuple[str, Slot]], pool: Pool, codec: Codec, device: torch.device
+) -> tuple[dict[Slot, Table], dict[tuple[str, str], Block]]:
+    """Blocks for what is not fixed, by path and name, and their tables.
+
+    There is a table for all slots that grow alike, by such a slot without name and shape.
+    """
+    tables: dict[Slot, Table] = {}
+    blocks = {}
+    for path, slot in kinds:
+        if slot.fixed:
+            continue
+        like = replace(slot, name="", shape=())
+        if like not in tables:
+            tables[like] = Table(pool.sequences, *pool.of(slot), device)
+        ring = slot.window is not None and slot.window < pool.capacity
+        blocks[path, slot.name] = Block(slot, codec, tables[like], ring, device)
+    return tables, blocks
 
 
 def fits_in_memory(size: int, device: torch.device) -> None:

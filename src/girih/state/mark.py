@@ -11,6 +11,8 @@ class Mark:
     length: int
     source: int = 0
     """Entries of its source that it had been given."""
+    place: int | None = None
+    """Where what is fixed lies as it was; None: before the first token, or nothing is."""
 
 
 def reached(sequence: int, length: int, source: int, at: int | None) -> Mark:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from girih.spec import Rope, SharedBias
 from girih.state.capture import Capture
+from girih.state.fixed import Carrier, Fixed
 
 
 class Room(Protocol):
@@ -49,6 +50,9 @@ class Storage(Protocol):
 
     def room(self, path: str, step: "Step", names: tuple[str, str] = ("k", "v")) -> Room | None:
         """Where the keys and values of a layer lie, with room for this step; None if nowhere."""
+
+    def carries(self, step: "Step") -> Fixed:
+        """What is fixed, with places for what this step writes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -104,8 +108,13 @@ class Step:
         places = zip(self.sequences, self.counts, strict=True)
         return tuple(self.state.positions(row) + count for row, count in places)
 
-    def fit_source(self, given: Sequence[int], most: int) -> None:
-        """Raise ValueError where a sequence has a source already, or one of more than `most`."""
+    def fit(self, capacity: int, given: Sequence[int], most: int) -> None:
+        """Raise ValueError where a sequence is beyond the capacity, or is given a second source.
+
+        Nor may one be of more than `most` entries.
+        """
+        if (end := max(self.ends)) > capacity:
+            raise ValueError(f"state: {end} tokens are beyond the capacity of {capacity}")
         new = self.source.counts if self.source is not None else ()
         for row, count in zip(self.sequences, new, strict=False):
             if count and given[row]:
@@ -139,16 +148,24 @@ class Step:
         return parted(values, self.completed(every))
 
     def carried(self, path: str, **shapes: tuple[int, ...]) -> list[Tensor]:
-        """What each sequence carries from before the step, [S, *shape], in the order of the names."""
+        """What each sequence carries from before the step, [S, *shape], in the order of the names.
+
+        Float32 (float64 from such a state), and zeros where a sequence has no tokens yet. Raises
+        ValueError where the state was made for another model.
+        """
+        if self.state is not None:
+            return self.state.carries(self).carried(path, shapes, self.spans[:, 0])
         whole, device = len(self.counts), self.tokens.device
         return [torch.zeros(whole, *shape, device=device) for shape in shapes.values()]
 
     def carry(self, path: str, **values: Tensor) -> None:
         """What each sequence carries after the step, [S, *shape] float32; lost without a state."""
+        if self.state is not None:
+            self.state.carries(self).carry(path, values, self.spans[:, 0])
 
-    def carrier(self, path: str, *names: str) -> Any:
+    def carrier(self, path: str, *names: str) -> Carrier | None:
         """Where the state keeps what a layer carries: what is written there needs no `carry`."""
-        return None
+        return None if self.state is None else self.state.carries(self).carrier(path, names)
 
     def remember_once(self, path: str, **values: Tensor) -> list[Sequence[Tensor]]:
         """Keep entries [S, heads, width] made of the source; return those of each sequence."""

@@ -8,17 +8,15 @@ from torch import Tensor
 
 from girih.spec import Slot
 from girih.spec.pool import Pool
-from girih.state.block import Block, Entries, PlainRoom, fits_in_memory, room_of
+from girih.state.block import PlainRoom, fits_in_memory, growing, room_of
 from girih.state.codec import codec_of
+from girih.state.fixed import Fixed, Key
 from girih.state.mark import Mark, reached
 from girih.state.pages import Span, Table, claim
-from girih.state.step import Step, parted
+from girih.state.step import Step
 
 PAGE = 256
 """Tokens of a page where nothing else is said: in shorter ones a processor reads ahead in vain."""
-
-Key = tuple[str, str]
-"""The path of a mixer and the name of a slot."""
 
 
 class State:
@@ -26,7 +24,9 @@ class State:
 
     Memory is allocated once. Of a slot with a window it is that of the window alone, and of `slack`
     tokens, by which it can be rewound. `sources` is how many entries a source may have. `codec`
-    says how values are written down: "plain", in `dtype`, or "int8" or "int4".
+    says how values are written down: "plain", in `dtype`, or "int8" or "int4". What is fixed is in
+    float32 whatever they are (float64 with that dtype), and can be rewound to marked points alone,
+    of which it holds `snapshots` (as many as sequences, unless it is said).
 
     With a `page` of so many tokens, sequences share a pool of `pages` pages (as many as all of them
     may need, unless it is said), and forks share what they have in common until one writes there.
@@ -46,12 +46,13 @@ class State:
         codec: str = "plain",
         page: int | None = None,
         pages: int | None = None,
+        snapshots: int | None = None,
         dtype: torch.dtype = torch.float32,
         device: torch.device | str = "cpu",
     ) -> None:
         self.slots, self.device = dict(slots), torch.device(device)
         sizes = dict(sequences=sequences, capacity=capacity, slack=slack, sources=sources)
-        self.pool = Pool(**sizes, page=page, pages=pages)
+        self.pool = Pool(**sizes, page=page, pages=pages, snapshots=snapshots)
         self.codec, self.dtype = codec, dtype
         self.lengths = [0] * sequences
         self.written = [0] * sequences
@@ -61,35 +62,23 @@ class State:
         self.horizons: list[int | None] = [None] * sequences
         """The most tokens that each sequence will come to, where that is said."""
         self.marks: list[list[Mark]] = [[] for _ in range(sequences)]
-        self.tables: dict[Slot, Table] = {}
-        """One for all slots that grow alike, by such a slot without name and shape."""
-        self.kept: dict[Key, Block] = {}
-        self.allocate()
+        kinds = [(path, slot) for path, found in self.slots.items() for slot in found]
+        form = codec if codec != "plain" else str(dtype)
+        made = codec_of(codec, dtype)
+        fits_in_memory(self.pool.bytes([slot for _, slot in kinds], form), self.device)
+        self.tables, self.kept = growing(kinds, self.pool, made, self.device)
+        self.fixed = Fixed(kinds, self.pool, dtype, self.device)
         self.blocks = {
             (*key, *filter(None, [name])): plane
             for key, block in self.kept.items()
             for name, plane in zip(block.names, block.planes, strict=True)
-        }
+        } | self.fixed.memory
         """All memory: by path, name of the slot and, but for the first, name of the plane."""
         self.began: Tensor | None = None
         """The spans of the step at hand: it is told by them, however it is copied."""
         self.waiting: dict[Key, list[Tensor]] = {}
         """Its new entries of windows, written when it is counted: it may be repeated first."""
         self.rooms: dict[str, PlainRoom] = {}
-
-    def allocate(self) -> None:
-        """Make the tables and blocks, if the machine has so much memory."""
-        codec = codec_of(self.codec, self.dtype)
-        form = self.codec if self.codec != "plain" else str(self.dtype)
-        kinds = [(path, slot) for path, found in self.slots.items() for slot in found]
-        fits_in_memory(self.pool.bytes([slot for _, slot in kinds], form), self.device)
-        for path, slot in kinds:
-            like = replace(slot, name="", shape=())
-            if like not in self.tables:
-                self.tables[like] = Table(self.pool.sequences, *self.pool.of(slot), self.device)
-            ring = slot.window is not None and slot.window < self.capacity
-            block = Block(slot, codec, self.tables[like], ring, self.device)
-            self.kept[path, slot.name] = block
 
     @property
     def capacity(self) -> int:
@@ -131,10 +120,11 @@ class State:
         """
         if self.began is step.spans:
             return
-        self.fit(step)
+        step.fit(self.capacity, self.given, self.pool.sources)
         for like, table in self.tables.items():
             table.spans = self.places(like, step)
         claim(self.tables.values(), self.copy)
+        self.fixed.begin(step.sequences, self.marks)
         self.waiting.clear()
         self.began = step.spans
 
@@ -159,12 +149,6 @@ class State:
         new = step.source.counts if step.source is not None else (0,) * len(rows)
         return [(row, had := self.given[row], had + n) for row, n in zip(rows, new, strict=True)]
 
-    def fit(self, step: Step) -> None:
-        """Raise ValueError if a sequence of a step, or a source, is beyond the capacity."""
-        if (most := max(step.ends)) > self.capacity:
-            raise ValueError(f"state: {most} tokens are beyond the capacity of {self.capacity}")
-        step.fit_source(self.given, self.pool.sources)
-
     def remember(
         self, path: str, values: Mapping[str, Tensor], step: Step
     ) -> list[Sequence[Tensor]]:
@@ -182,16 +166,7 @@ class State:
     def seen(self, path: str, name: str, step: Step) -> Sequence[Tensor]:
         """All entries of each sequence of the step, once the new ones are written."""
         self.begin(step)
-        block, stored = self.kept[path, name], self.waiting.get((path, name))
-        spans, window = block.table.spans, block.window
-        if window is None:
-            return Entries(block, [(row, 0, last) for row, _, last in spans])
-        if stored is None:
-            return Entries(block, [(row, max(0, last - window), last) for row, _, last in spans])
-        # The first of the new ones sees so many before it.
-        known = Entries(block, [(row, max(0, new - window + 1), new) for row, new, _ in spans])
-        (new,) = parted({name: block.codec.decode(stored, block.width)}, step.counts)
-        return [torch.cat(both, 1) for both in zip(known, new, strict=True)]
+        return self.kept[path, name].seen(self.waiting.get((path, name)))
 
     def room(self, path: str, step: Step, names: tuple[str, str] = ("k", "v")) -> PlainRoom | None:
         """Where the keys and values of a layer lie, with room for a step.
@@ -206,16 +181,24 @@ class State:
             self.rooms[path] = room_of(self.kept[keys], self.kept[values])
         return self.rooms[path]
 
+    def carries(self, step: Step) -> Fixed:
+        """What is fixed, with places for what a step writes, which counts when it is counted."""
+        self.begin(step)
+        return self.fixed
+
     def advance(self, step: Step) -> None:
         """Count the tokens of a finished step; before this, its entries may be written again."""
-        for key, stored in self.waiting.items():
-            assert self.began is step.spans, "another step waits to be written"
-            self.kept[key].append(stored)
-        self.waiting.clear()
-        self.began = None
+        waits = self.waiting or self.fixed.memory
+        assert not waits or self.began is step.spans, "another step waits to be written"
+        # First of all, so that whatever ends this halfway is seen by the count.
         for row, count in zip(step.sequences, step.counts, strict=True):
             self.lengths[row] += count
             self.written[row] = max(self.written[row], self.lengths[row])
+        for key, stored in self.waiting.items():
+            self.kept[key].append(stored)
+        self.fixed.advance(step.sequences)
+        self.waiting.clear()
+        self.began = None
         if step.source is not None:
             for row, count in zip(step.sequences, step.source.counts, strict=True):
                 self.given[row] += count
@@ -224,9 +207,11 @@ class State:
         """The point that a sequence has reached, or passed after `at` tokens.
 
         It is good until the sequence is rewound before it; whether windows still hold what a passed
-        point needs, `rewindable` says. Raises ValueError for a point that is not reached yet.
+        point needs, `rewindable` says. Raises ValueError for a point that is not reached yet, and
+        where something is fixed for one that was passed without a mark, or for too many.
         """
-        made = reached(sequence, self.lengths[sequence], self.given[sequence], at)
+        point = reached(sequence, self.lengths[sequence], self.given[sequence], at)
+        made = self.fixed.marked(point, self.lengths[sequence], self.marks)
         self.marks[sequence].append(made)
         return made
 
@@ -251,28 +236,39 @@ class State:
             )
         self.lengths[row], self.given[row] = mark.length, mark.source
         self.marks[row] = [other for other in kept if other.length <= mark.length]
-        self.began = None
+        self.fixed.rows[row], self.began = mark.place, None
         for like, table in self.tables.items():
             table.drop(row, mark.source if like.once else mark.length // like.every)
 
     def rewindable(self, mark: Mark) -> bool:
         """Whether the windows still hold what the tokens after a mark see."""
-        written = self.written[mark.sequence]
-        # The next token sees window - 1 before it; as many as fit of those written last are kept.
-        return all(
-            written <= (size := block.table.size)
-            or written - mark.length <= size - block.window + 1
-            for block in self.kept.values()
-            if block.window is not None
-        )
+        return self.sees(mark.sequence, mark.length)
+
+    def sees(self, sequence: int, length: int) -> bool:
+        """Whether windows hold what the tokens of a sequence after so many see."""
+        written = self.written[sequence]
+        return all(block.reaches(length, written) for block in self.kept.values())
+
+    def reach(self, sequence: int, tokens: int) -> int:
+        """The last point of a sequence, after so many tokens at the most, it can be rewound to."""
+        points = [min(tokens, self.lengths[sequence])]
+        if self.fixed.memory:
+            marked = [self.lengths[sequence], *(mark.length for mark in self.marks[sequence])]
+            points = [point for point in marked if point <= tokens]
+        return max((point for point in points if self.sees(sequence, point)), default=0)
 
     def fork(self, source: int, target: int) -> None:
-        """Make `target` a copy of `source`, whatever it held; they share what both have."""
+        """Make `target` a copy of `source`, whatever it held; they share what both have.
+
+        It has marks of the same points.
+        """
         assert source != target
         self.evict(target)
         for kept in (self.lengths, self.written, self.given):
             kept[target] = kept[source]
         self.horizons[target] = self.horizons[source]
+        self.fixed.rows[target] = self.fixed.rows[source]
+        self.marks[target] = [replace(mark, sequence=target) for mark in self.marks[source]]
         for table in self.tables.values():
             table.share(source, target)
 
@@ -280,7 +276,7 @@ class State:
         """Forget a sequence; its row, and the pages that no other has, are free for others."""
         self.lengths[sequence] = self.written[sequence] = self.given[sequence] = 0
         self.marks[sequence], self.horizons[sequence] = [], None
-        self.began = None
+        self.fixed.rows[sequence], self.began = None, None
         for table in self.tables.values():
             table.drop(sequence)
 
@@ -297,4 +293,5 @@ class State:
             made.tables[like].take(table)
         for key, block in self.kept.items():
             made.kept[key].take(block)
+        made.fixed.take(self.fixed)
         return made

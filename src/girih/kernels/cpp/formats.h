@@ -88,3 +88,10 @@ struct Q6_K : Format<1, 208, 52, 0, 8, 2, false> {
         return less(low | (moved(word(tile, group + p / 2), 8 * (p % 2) + 2 * part, 4) & 0x00300030), 32);
     }
 };
+// Four-bit floats, doubled, behind an exponent, which is a bfloat16 here. (In the table, twelve is added to each: it has
+// no signs, and what it makes of the other half of a pair is taken off with the twelve.)
+struct MXFP4 : Format<1, 0, 4, 2, 1, 1, false> {
+    static constexpr uint8_t VALUES[16] = {12, 13, 14, 15, 16, 18, 20, 24, 12, 11, 10, 9, 8, 6, 4, 0};
+    INLINE Floats scale(Tile tile, int, int) { return wide_lanes(reinterpret_cast<const Bfloat*>(tile)); }
+    INLINE Ints pair(Tile tile, int, int p) { return less(looked_up(VALUES, nibbles(word(tile, p / 2 % 4), p / 8, p % 2)), 12 * 257); }
+};

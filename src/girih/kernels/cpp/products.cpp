@@ -99,11 +99,18 @@ template <class F> void outputs_of(Tile tiles, int64_t first, int64_t end, const
 template <class Number, int N>
 void dots(const Number* weights, int64_t o, const Rounded& x, int64_t row, const Out& out) {
     Floats sums[2][N] = {};
-    for (int64_t i = 0; i < x.inputs; i += 2 * LANES) {
+    int64_t i = 0;
+    for (; i + 2 * LANES <= x.inputs; i += 2 * LANES) {
         each<2>([&](auto half) ALWAYS {
             const Floats weight = wide_lanes(weights + i + half * LANES);
             each<N>([&](auto n) ALWAYS { sums[half][n] += weight * load<Floats>(x.plain(row + n) + i + half * LANES); });
         });
+    }
+    for (; i < x.inputs; i += LANES) {
+        const int64_t count = std::min<int64_t>(LANES, x.inputs - i);
+        Number rest[LANES] = {};
+        std::memcpy(rest, weights + i, count * sizeof(Number));
+        each<N>([&](auto n) ALWAYS { sums[0][n] += wide_lanes(rest) * some(x.plain(row + n) + i, count); });
     }
     for (int n = 0; n < N; ++n) {
         const float total = sum_of(sums[0][n] + sums[1][n]);
@@ -121,7 +128,7 @@ void plain_outputs_of(const uint8_t* matrix, int64_t first, int64_t end, const R
 }
 
 const Product PRODUCTS[] = {outputs_of<Q4_0>, outputs_of<Q4_1>, outputs_of<Q5_0>, outputs_of<Q5_1>, outputs_of<Q8_0>,
-                                outputs_of<Q4_K>, outputs_of<Q5_K>, outputs_of<Q6_K>, plain_outputs_of<Bfloat>, plain_outputs_of<Half>};
+                                outputs_of<Q4_K>, outputs_of<Q5_K>, outputs_of<Q6_K>, outputs_of<MXFP4>, plain_outputs_of<Bfloat>, plain_outputs_of<Half>};
 
 struct Matrix {
     const uint8_t* data;  // tiles, or plain numbers
@@ -132,7 +139,7 @@ struct Matrix {
 // How many rows of a matrix a tile holds.
 EXPORT int girih_lanes() { return LANES; }
 
-// Several matrices of as many inputs, a multiple of BLOCK, times the same rows, plus a bias [sum of outputs] and onto rows like the result
+// Several matrices of as many inputs, in packed ones a multiple of BLOCK, times the same rows, plus a bias [sum of outputs] and onto rows like the result
 // (both may be null): out [rows, sum of outputs], float32.
 EXPORT void girih_products(const Matrix* matrices, int64_t count, const Before* before, const float* x, int64_t x_stride,
                                int64_t rows, int64_t inputs, const float* bias, const float* onto, float* out, int threads) {

@@ -52,7 +52,7 @@ INLINE void normed(const float* x, int64_t count, bool centred, const float* wei
     const float mean = centred ? row_sum(x, count, [](Floats v) { return v; }) / count : 0;
     const float squares = row_sum(x, count, [&](Floats v) { return (v - mean) * (v - mean); });
     const float scale = 1 / std::sqrt(squares / count + eps);
-    for (int64_t i = 0; i < count; ++i) out[i] = (x[i] - mean) * scale * weight[i];
+    for (int64_t i = 0; i < count; ++i) out[i] = (x[i] - mean) * scale * (weight ? weight[i] : 1);
     for (int64_t i = 0; bias && i < count; ++i) out[i] += bias[i];
 }
 inline void prepare(const Before& before, const float* x, int64_t count, float* out) {
@@ -119,6 +119,6 @@ struct Rounded {
 // Outputs of a matrix from the first to the end, of a panel at the most, for all rows.
 using Product = void (*)(const uint8_t*, int64_t, int64_t, const Rounded&, const Out&);
 extern const Product PRODUCTS[];       // by format
-constexpr int PACKED = 8;              // of these, the first
+constexpr int PACKED = 9;              // of these, the first
 constexpr int VECTORS = 2, WIDTH = VECTORS * LANES;  // of matrix rows in a panel
 constexpr int FEW = 16;                // rows up to which each thread reads one stretch of a matrix, and no panel is made

@@ -41,6 +41,17 @@ template <class Vector, class Place> INLINE Vector load(const Place* from) {
     return out;
 }
 template <class Vector, class Place> INLINE void store(Place* to, Vector value) { std::memcpy(to, &value, sizeof value); }
+// As many numbers as a vector has lanes or fewer: those beyond them are zero, and not written.
+INLINE Floats some(const float* from, int64_t count) {
+    if (count >= LANES) return load<Floats>(from);
+    Floats out = {};
+    std::memcpy(&out, from, count * sizeof(float));
+    return out;
+}
+INLINE void put_some(float* to, Floats value, int64_t count) {
+    if (count >= LANES) return store(to, value);
+    std::memcpy(to, &value, count * sizeof(float));
+}
 template <class To, class From> INLINE To bits_as(From from) { return load<To>(&from); }
 INLINE Floats spread(float value) { return value - Floats{}; }
 INLINE Ints spread(int32_t value) { return value - Ints{}; }
@@ -57,6 +68,19 @@ template <class Join> INLINE float joined(Floats a, Join join) {
 INLINE float sum_of(Floats a) { return joined(a, [](auto x, auto y) ALWAYS { return x + y; }); }
 INLINE float largest_of(Floats a) { return joined(a, [](auto x, auto y) ALWAYS { return x > y ? x : y; }); }
 
+// What a table has for each byte of a vector, all of which are below sixteen.
+INLINE Ints looked_up(const uint8_t (&table)[16], Ints codes) {
+#if WIDE == 512
+    return (Ints)_mm512_shuffle_epi8(_mm512_broadcast_i32x4(load<__m128i>(table)), (__m512i)codes);
+#elif WIDE == 256
+    return (Ints)_mm256_shuffle_epi8(_mm256_broadcastsi128_si256(load<__m128i>(table)), (__m256i)codes);
+#else
+    uint8_t bytes[sizeof codes];
+    store(bytes, codes);
+    for (uint8_t& byte : bytes) byte = table[byte];
+    return load<Ints>(bytes);
+#endif
+}
 // The same value in a register: compilers would read it again from memory for each use, and the reads are the bound.
 INLINE Ints kept(Ints value) {
 #if WIDE
@@ -134,4 +158,31 @@ INLINE Floats exponential(Floats x) {
     Floats sum = rest * (1 / 720.0f) + 1 / 120.0f;
     sum = (((sum * rest + 1 / 24.0f) * rest + 1 / 6.0f) * rest + 0.5f) * rest * rest + rest + 1.0f;
     return sum * bits_as<Floats>((bits_as<Ints>(shifted) - bits_as<int32_t>(MAGIC) + 127) << 23);
+}
+// 2 to the power of x, within 2e-7 of it; zero below what float32 holds. Nearly 1 close to zero: no step of a long
+// product of such powers is off by more than the rounding of x.
+INLINE Floats power_of_two(Floats x) {
+#if WIDE == 512
+    const Floats whole = (Floats)_mm512_roundscale_ps((__m512)x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+#else
+    x = x < -126.0f ? spread(-126.0f) : x;
+    const Floats shifted = x + MAGIC, whole = shifted - MAGIC;
+#endif
+    const Floats rest = x - whole;
+    const Floats sum = (((rest * 1.32647e-3f + 9.67151e-3f) * rest + 5.550734e-2f) * rest + 0.24022242f) * rest + 0.69314698f;
+#if WIDE == 512
+    return (Floats)_mm512_scalef_ps((__m512)(sum * rest + 1.0f), (__m512)whole);
+#else
+    return (sum * rest + 1.0f) * bits_as<Floats>((bits_as<Ints>(shifted) - bits_as<int32_t>(MAGIC) + 127) << 23);
+#endif
+}
+// The logarithm of 1 + u, within 2e-8 of it, for u from 0 to 1.
+INLINE Floats log_of_one_and(Floats u) {
+    const Floats s = u / (u + 2.0f), q = s * s;
+    Floats sum = q * (1 / 13.0f) + 1 / 11.0f;
+    sum = ((((sum * q + 1 / 9.0f) * q + 1 / 7.0f) * q + 1 / 5.0f) * q + 1 / 3.0f) * q + 1.0f;
+    return 2.0f * s * sum;
+}
+INLINE Floats softplus(Floats x) {
+    return (x < 0 ? Floats{} : x) + log_of_one_and(power_of_two(magnitude(x) * -1.44269504f));
 }

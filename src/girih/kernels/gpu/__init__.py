@@ -1,4 +1,4 @@
-"""Our own attention kernels for a GPU, in Triton, as a backend; nothing of it is loaded before."""
+"""Our own kernels for a GPU, in Triton, as a backend; nothing of it is loaded before it is run."""
 
 from functools import cache
 from importlib.util import find_spec
@@ -7,24 +7,60 @@ import torch
 from torch import Tensor
 
 from girih.kernels.calls import AttentionCall
+from girih.kernels.conv import ConvCall
+from girih.kernels.delta import DeltaCall
 from girih.kernels.grouped import GroupedCall
+from girih.kernels.selective import SelectiveCall
+from girih.kernels.ssd import SsdCall
 
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 WIDEST = 256
 """Of a head over several queries at once."""
 LATENT = 512
 """Of a head over one query of each sequence, or of values that are the first part of keys."""
+MOST = 256
+"""States of a channel or of a head, features of it."""
+Scan = ConvCall | DeltaCall | SelectiveCall | SsdCall
 AMPERE = (8, 0)
 """The first GPUs that multiply bfloat16."""
 
 
 def refuses(op: str, call: object) -> str | None:
     """Why a call cannot be run here, in words; None if it can."""
-    if not isinstance(call, (AttentionCall, GroupedCall)):
+    if isinstance(call, Scan):
+        device, reason = scanned(call).device, unscannable(call)
+    elif isinstance(call, (AttentionCall, GroupedCall)):
+        device, reason = call.q_THD.device, None
+    else:
         return f"it has no {op}"
-    if call.q_THD.device.type != "cuda":
-        return f"it runs on a GPU, not on {call.q_THD.device}"
-    return missing(call.q_THD.device) or unreadable(call)
+    if device.type != "cuda":
+        return f"it runs on a GPU, not on {device}"
+    if isinstance(call, Scan):
+        return missing(device) or reason
+    return missing(device) or unreadable(call)
+
+
+def scanned(call: Scan) -> Tensor:
+    """The rows that a scan passes over."""
+    if isinstance(call, DeltaCall):
+        return call.qkv_TC
+    return call.x_THP if isinstance(call, SsdCall) else call.x_TC
+
+
+def unscannable(call: Scan) -> str | None:
+    """Why the kernels have no tiles for a scan, in words."""
+    rows = scanned(call)
+    if rows.dtype not in DTYPES:
+        return f"{str(rows.dtype).removeprefix('torch.')} is not one of its dtypes"
+    what, size = "states", 0
+    if isinstance(call, SelectiveCall):
+        size = call.b_TN.shape[1]
+    elif isinstance(call, SsdCall):
+        size = max(call.b_TGN.shape[2], call.x_THP.shape[2])
+        what = "states or features"
+    elif isinstance(call, DeltaCall):
+        what, size = "features of a key", call.rule.key_dim
+    return f"{size} {what}, at most {MOST}" if size > MOST else None
 
 
 @cache
@@ -85,3 +121,35 @@ def grouped(call: GroupedCall) -> Tensor:
 
     with torch.cuda.device_of(call.q_THD):
         return attend.grouped(call)
+
+
+def conv(call: ConvCall) -> tuple[Tensor, Tensor | None]:
+    """Short causal convolutions; [T, C], and the last rows unless the carrier has them."""
+    from girih.kernels.gpu import scan_conv
+
+    with torch.cuda.device_of(call.x_TC):
+        return scan_conv.conv(call)
+
+
+def delta(call: DeltaCall) -> tuple[Tensor, Tensor | None]:
+    """The gated delta rule; [T, H V], and the states at last unless the carrier has them."""
+    from girih.kernels.gpu import scan_delta
+
+    with torch.cuda.device_of(call.qkv_TC):
+        return scan_delta.delta(call)
+
+
+def selective(call: SelectiveCall) -> tuple[Tensor, Tensor | None]:
+    """The selective scan; [T, C], and the states at last unless the carrier has them."""
+    from girih.kernels.gpu import scan_selective
+
+    with torch.cuda.device_of(call.x_TC):
+        return scan_selective.selective(call)
+
+
+def ssd(call: SsdCall) -> tuple[Tensor, Tensor | None]:
+    """The dual of Mamba-2; [T, I], and the states at last unless the carrier has them."""
+    from girih.kernels.gpu import scan_ssd
+
+    with torch.cuda.device_of(call.x_THP):
+        return scan_ssd.ssd(call)
