@@ -14,7 +14,7 @@ struct Stream {
 };
 struct Streams { Stream qkv, f, beta, gate; };
 constexpr int64_t PIECE = 32;                      // tokens after which other columns come
-constexpr int VECTORS = 4, WIDTH = VECTORS * LANES;  // of columns
+constexpr int SPANS = 4, COLUMNS = SPANS * LANES;  // of columns
 
 // What the rows of a state meet in one token: [key] each.
 struct Met { float *decay, *erase, *k, *q; };  // erase: decay times k
@@ -37,34 +37,34 @@ INLINE void meet(const Rule& rule, const Streams& in, int64_t t, int64_t h, Met 
     for (int64_t i = 0; i < key; ++i) to.erase[i] = to.decay[i] * to.k[i];
 }
 
-using Columns = Floats[VECTORS];
+using Columns = Floats[SPANS];
 // What one token's keys find in the columns.
 INLINE void find(const float* erase, const float* state, int64_t key, Columns& found) {
-    each<VECTORS>([&](auto v) ALWAYS { found[v] = Floats{}; });
+    each<SPANS>([&](auto v) ALWAYS { found[v] = Floats{}; });
     for (int64_t r = 0; r < key; ++r)
-        each<VECTORS>([&](auto v) ALWAYS { found[v] += load<Floats>(state + r * WIDTH + v * LANES) * spread(erase[r]); });
+        each<SPANS>([&](auto v) ALWAYS { found[v] += load<Floats>(state + r * COLUMNS + v * LANES) * spread(erase[r]); });
 }
 // The columns after one token, what it reads, and what the keys of the next one find, all in one pass.
 INLINE void pass(const Met& met, const float* erase_next, const Columns& written, float* state, int64_t key, Columns& read, Columns& found) {
     Columns sum = {}, next = {};
-    for (int64_t r = 0; r < key; ++r, state += WIDTH) {
+    for (int64_t r = 0; r < key; ++r, state += COLUMNS) {
         const Floats decay = spread(met.decay[r]), k = spread(met.k[r]), q = spread(met.q[r]), erase = spread(erase_next[r]);
-        each<VECTORS>([&](auto v) ALWAYS {
+        each<SPANS>([&](auto v) ALWAYS {
             const Floats value = load<Floats>(state + v * LANES) * decay + k * written[v];
             store(state + v * LANES, value), sum[v] += value * q, next[v] += value * erase;
         });
     }
-    each<VECTORS>([&](auto v) ALWAYS { read[v] = sum[v], found[v] = next[v]; });
+    each<SPANS>([&](auto v) ALWAYS { read[v] = sum[v], found[v] = next[v]; });
 }
 
-// Some columns [key, width], `stride` apart in memory, and in one piece of WIDTH each; without memory they are zeros.
+// Some columns [key, width], `stride` apart in memory, and in one piece of COLUMNS each; without memory they are zeros.
 INLINE void take(const float* from, int64_t stride, int64_t key, int64_t width, float* to) {
     for (int64_t r = 0; r < key; ++r)
-        for (int64_t i = 0; i < WIDTH; i += LANES) store(to + r * WIDTH + i, from && i < width ? some(from + r * stride + i, width - i) : Floats{});
+        for (int64_t i = 0; i < COLUMNS; i += LANES) store(to + r * COLUMNS + i, from && i < width ? some(from + r * stride + i, width - i) : Floats{});
 }
 INLINE void give(const float* from, int64_t stride, int64_t key, int64_t width, float* to) {
     for (int64_t r = 0; r < key; ++r)
-        for (int64_t i = 0; i < width; i += LANES) put_some(to + r * stride + i, load<Floats>(from + r * WIDTH + i), width - i);
+        for (int64_t i = 0; i < width; i += LANES) put_some(to + r * stride + i, load<Floats>(from + r * COLUMNS + i), width - i);
 }
 
 // What a head has read, normed and multiplied by the activation of the gate.
@@ -82,20 +82,20 @@ INLINE void finish(const Rule& rule, const float* gate, float* y) {
 void piece_of(const Rule& rule, const Streams& in, int64_t h, int64_t first, int64_t tokens, const float* prior, float* last, float* y) {
     static thread_local std::vector<float> held;
     const int64_t key = rule.key, value = rule.value, stride = rule.heads * value;
-    held.resize((PIECE * 4 + WIDTH) * key + LANES);
-    float *state = held.data(), *rows = state + WIDTH * key;
+    held.resize((PIECE * 4 + COLUMNS) * key + LANES);
+    float *state = held.data(), *rows = state + COLUMNS * key;
     const auto met = [&](int64_t t) { float* at = rows + t * 4 * key; return Met{at, at + key, at + 2 * key, at + 3 * key}; };
     for (int64_t t = 0; t < tokens; ++t) meet(rule, in, first + t, h, met(t));
     y += first * stride + h * value;
-    for (int64_t c = 0; c < value; c += WIDTH) {
-        const int64_t width = std::min<int64_t>(WIDTH, value - c);
+    for (int64_t c = 0; c < value; c += COLUMNS) {
+        const int64_t width = std::min<int64_t>(COLUMNS, value - c);
         Columns found, read, written;
         take(prior ? prior + c : nullptr, value, key, width, state);
         find(met(0).erase, state, key, found);
         for (int64_t t = 0; t < tokens; ++t) {
             const float *v = in.qkv.row(first + t) + 2 * rule.key_heads * key + h * value + c;
             const Floats beta = spread(1 / (1 + std::exp(-in.beta.row(first + t)[h])));
-            for (int n = 0; n < VECTORS; ++n) written[n] = n * LANES < width ? beta * (some(v + n * LANES, width - n * LANES) - found[n]) : Floats{};
+            for (int n = 0; n < SPANS; ++n) written[n] = n * LANES < width ? beta * (some(v + n * LANES, width - n * LANES) - found[n]) : Floats{};
             pass(met(t), met(std::min(t + 1, tokens - 1)).erase, written, state, key, read, found);
             for (int n = 0; n * LANES < width; ++n) put_some(y + t * stride + c + n * LANES, read[n], width - n * LANES);
         }
