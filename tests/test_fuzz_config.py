@@ -28,7 +28,7 @@ MORE = [
 def clear(error, start):
     """Assert that an error is one printable line that begins with the file."""
     text = str(error)
-    assert text.startswith(f"{start}: ") and text.isprintable() and len(text) < 400, text
+    assert text.startswith(f"{start}: ") and text.isprintable() and len(text) < 600, text
 
 
 @pytest.mark.parametrize("name", ROWS)

@@ -14,8 +14,8 @@ EXAMPLES = """\
 The Hugging Face folder is one that `transformers` loads; the girih folder holds spec.json,
 canonical tensor names and the tokenizer. A GGUF file is one that llama.cpp runs. Vectors stay
 float32 in it; with q4_0 and q4_k the head (or the embedding that is one) is Q8_0; where rows are
-not whole blocks of q4_k a matrix is Q5_0 or float16. Nothing half-written stays when it fails, and
-nothing that is there is overwritten.
+not whole blocks of q4_k a matrix is Q5_0 or float16; with mxfp4 experts are MXFP4, all else is
+Q8_0. Nothing half-written stays when it fails, and nothing that is there is overwritten.
 
 examples:
   girih convert sample sample-hf

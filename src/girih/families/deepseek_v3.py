@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from girih.families.config import Config
 from girih.families.gguf_names_mixed import LATENT_MIXED, LATENT_MIXED_WHOLE
 from girih.families.latent import groups, latent_decoder
+from girih.families.masks import MOST
 from girih.families.names import DEEPSEEK, stacked
 from girih.spec import Model, Router
 
@@ -26,7 +27,7 @@ def spec(config: Config) -> Model:
         groups=groups(config, "two largest", many=8, few=4),
         scale=config.number("routed_scaling_factor", 2.5),
     )
-    list(ignored(config))
+    config.integer("num_nextn_predict_layers", config.integer("num_mtp_layers", 1))
     return latent_decoder(config, router, pairs=pairs, dense=3)
 
 
@@ -34,4 +35,4 @@ def ignored(config: Config) -> Iterator[str]:
     """The names of layers behind the last, which guess further tokens in training."""
     count = config.integer("num_hidden_layers")
     more = config.integer("num_nextn_predict_layers", config.integer("num_mtp_layers", 1))
-    yield from (rf"model\.layers\.{count + index}\..*" for index in range(more))
+    yield from (rf"model\.layers\.{count + index}\..*" for index in range(min(more, MOST)))

@@ -67,7 +67,7 @@ CLOSE = 1e-6
 Attend = Attention | LatentAttention
 
 
-def architecture(model_type: object, spec: Model) -> str:
+def architecture(model_type: object, spec: Model | None = None) -> str:
     """The name of a family's architecture in GGUF files; SpecError where llama.cpp has none."""
     if not isinstance(model_type, str) or model_type not in WRITTEN:
         known = ", ".join(sorted(WRITTEN))
@@ -75,7 +75,8 @@ def architecture(model_type: object, spec: Model) -> str:
             f"model_type {plain(model_type)} has no GGUF architecture that llama.cpp runs; "
             f"those that have: {known}"
         )
-    mixers = (branch.mixer for stack in spec.stacks for _, branch in stack.leaves())
+    stacks = spec.stacks if spec else ()
+    mixers = (branch.mixer for s in stacks for _, branch in s.leaves())
     mixed = model_type == "nemotron_h" and any(isinstance(mixer, Experts) for mixer in mixers)
     return gguf_hybrids.MOE if mixed else WRITTEN[model_type]
 

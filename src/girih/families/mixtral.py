@@ -5,7 +5,7 @@ from girih.families.experts import experts
 from girih.families.gguf_names_mixed import MIXED_INTERLEAVED
 from girih.families.masks import windows
 from girih.families.names import mixture, stacked
-from girih.families.parts import Feed
+from girih.families.parts import Feed, repeated
 from girih.families.skeletons import llama_like
 from girih.spec import Model
 
@@ -17,7 +17,7 @@ OTHER_NAMES = (stacked(mixture("mlp")),)
 
 def feeds(config: Config, count: int) -> list[Feed]:
     """Experts in every layer."""
-    return [experts(config, count=8, top=2, hidden="intermediate_size")] * count
+    return repeated(experts(config, count=8, top=2, hidden="intermediate_size"), count)
 
 
 def spec(config: Config) -> Model:

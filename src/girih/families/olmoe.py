@@ -4,7 +4,7 @@ from girih.families.config import Config
 from girih.families.experts import experts
 from girih.families.gguf_names_mixed import MIXED
 from girih.families.names import mixture, stacked
-from girih.families.parts import Feed, biases
+from girih.families.parts import Feed, biases, repeated
 from girih.families.skeletons import llama_like
 from girih.spec import AllHeads, Model, SpecError
 
@@ -17,7 +17,8 @@ OTHER_NAMES = (stacked(NAMES),)
 def feeds(config: Config, count: int) -> list[Feed]:
     """Experts in every layer."""
     over = config.flag("norm_topk_prob", False)
-    return [experts(config, count=64, top=8, hidden="intermediate_size", renormalised=over)] * count
+    mixed = experts(config, count=64, top=8, hidden="intermediate_size", renormalised=over)
+    return repeated(mixed, count)
 
 
 def spec(config: Config) -> Model:
