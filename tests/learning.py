@@ -86,10 +86,10 @@ class Sum:
         return torch.cat([ids, ends], 1), asked
 
 
-def model(mixer, task, width=32, layers=2, **more):
+def model(mixer, task, heads=2, **more):
     """A small model of one mixer for a task."""
     return compose(
-        width=width, layers=layers, mixer=mixer, vocab=task.vocab, context=256, heads=2, **more
+        width=32, layers=2, mixer=mixer, vocab=task.vocab, context=256, heads=heads, **more
     )
 
 

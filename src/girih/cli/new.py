@@ -15,7 +15,7 @@ EXAMPLES = """\
 A mixer is one of the words below, with how many layers of it; the pattern goes on to the last
 layer. Some have a number in brackets: a window, the states of a channel, a rank.
 
-  words: {words}
+words: {words}
 
 examples:
   girih new small.json
