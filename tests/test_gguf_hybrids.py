@@ -1,5 +1,6 @@
 """Scans and hybrids as GGUF files: official names, what is stored otherwise, and the way back."""
 
+import contextlib
 import re
 from dataclasses import replace
 
@@ -10,9 +11,11 @@ import girih
 from draw import distance
 from families import ROWS
 from girih.engine.load import load
+from girih.families import spec_from_config
 from girih.families.gguf import config_from_gguf
-from girih.families.gguf_writing import difference
+from girih.families.gguf_writing import architecture, difference, metadata_of
 from oracle import PROMPTS, TOLERANCE, reference_logits, reference_model
+from test_bad_gguf_write import HOSTILE
 
 ARCHS = {name: arch for arch, name in gguf.MODEL_ARCH_NAMES.items()}
 WHOLE = dict(rope_type="default", rope_theta=300.0, partial_rotary_factor=1.0)
@@ -126,3 +129,17 @@ def test_metadata_that_does_not_fit(name):
     assert config_from_gguf(META, shapes)["attn_layer_offset"] == 1
     with pytest.raises(ValueError, match=words):
         config_from_gguf(META | more, shapes)
+
+
+@pytest.mark.parametrize("name", [name for name in FILES if name != "kimi_linear"])
+def test_headers_of_hybrids_with_any_value_are_read_or_refused(name):
+    one = row(name)
+    config = one.config | {"model_type": one.model_type, "time_step_limit": None}
+    spec = spec_from_config(config)
+    arch = architecture(one.model_type, spec)
+    good = {"general.architecture": arch} | metadata_of(spec, arch)
+    shapes = {"token_embd.weight": (97, 48), "output.weight": (97, 48)}
+    for key in good:
+        for value in HOSTILE:
+            with contextlib.suppress(ValueError):
+                spec_from_config(config_from_gguf(good | {key: value}, shapes))
