@@ -58,9 +58,7 @@ class Scan(torch.autograd.Function):
         return torch.cat(ys).transpose(0, 1), h_BNC
 
     @staticmethod
-    def backward(  # type: ignore[override]
-        ctx: Any, gy_BTC: Tensor, gh_BNC: Tensor
-    ) -> tuple[Tensor, ...]:
+    def backward(ctx: Any, gy_BTC: Tensor, gh_BNC: Tensor) -> tuple[Tensor, ...]:
         """The gradients of all inputs, the last chunk first."""
         u, dt, b, c, a_NC, *before = ctx.saved_tensors
         parts, out = list(chunked(gh_BNC, u, dt, b, c, gy_BTC)), []
