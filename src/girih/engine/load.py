@@ -12,6 +12,7 @@ from girih.checkpoints.mapped import map_tensor, release
 from girih.checkpoints.maps import Value, canonical_tensors
 from girih.checkpoints.source import Source, open_source
 from girih.checkpoints.text import tokenizer_of
+from girih.engine.allocator import keep_freed
 from girih.engine.model import Model
 from girih.engine.threads import limit_threads
 from girih.kernels.packed import Packed
@@ -35,6 +36,7 @@ def load(
     the plan can use them as they are stored. Raises ValueError or OSError in one line.
     """
     limit_threads()
+    keep_freed()
     chosen = placed(plan_of(plan))
     return loaded(open_source(model, ignore=ignore), chosen, progress)
 

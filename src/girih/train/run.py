@@ -14,6 +14,7 @@ from girih.checkpoints.maps import Value, canonical_tensors
 from girih.checkpoints.native import ORIGIN
 from girih.checkpoints.source import Source, open_source
 from girih.checkpoints.tokenizer import Tokenizer
+from girih.engine.allocator import keep_freed
 from girih.engine.load import placed, plain
 from girih.engine.model import Model, causal
 from girih.engine.threads import limit_threads
@@ -54,6 +55,7 @@ def train(
     it ends after the step at hand, saved. Raises ValueError or OSError in one line.
     """
     limit_threads()
+    keep_freed()
     settings, plan = settings or Settings(), placed(plan or Plan())
     spec = model.spec if isinstance(model, Source) else model
     check(spec, settings, [data, *([held_out] if held_out else [])])
