@@ -44,9 +44,9 @@ format: $(VENV)/.test ## format the code and sort the imports
 table: $(VENV)/.test ## put the table of what runs into README.md
 	@$(BIN)/python docs/what_runs.py --write
 
-bench: $(VENV)/.core $(PEERS)/.peers ## race the peers; ROWS names parts of it and leaves README.md
+bench: $(VENV)/.core $(PEERS)/.peers ## race the peers; ROWS names parts, put into README.md with README=1
 	@$(BIN)/python -m benchmarks --peers $(PEERS)/bin/python --rounds $(ROUNDS) \
-		$(if $(ROWS),--only $(ROWS),--readme README.md) $(if $(JSON),--json $(JSON))
+		$(if $(ROWS),--only $(ROWS)) $(if $(or $(README),$(if $(ROWS),,x)),--readme README.md) $(if $(JSON),--json $(JSON))
 
 peers: $(PEERS)/.peers ## build llama.cpp and transformers in an environment of their own
 

@@ -24,7 +24,7 @@ from benchmarks import (
 from benchmarks.protocol import ROOT, Failed
 from benchmarks.row import Row
 from benchmarks.session import Session, say
-from benchmarks.table import cells, put, table
+from benchmarks.table import cells, put, renewed, table
 
 PARTS: dict[str, Callable[[Session], Iterator[Row]]] = {
     "sample": speed.sample,
@@ -49,7 +49,7 @@ def arguments() -> argparse.Namespace:
     """What is run."""
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
     parser.add_argument("--peers", default=".venv-peers/bin/python", help="the peers' Python")
-    parser.add_argument("--only", nargs="*", choices=PARTS, help="these parts; README.md stays")
+    parser.add_argument("--only", nargs="*", choices=PARTS, help="these parts")
     parser.add_argument("--rounds", type=int, default=5, help="default 5")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the raw numbers")
     parser.add_argument("--readme", type=Path, metavar="FILE", help="put the table into this file")
@@ -86,8 +86,11 @@ def main() -> int:
         raw = [dataclasses.asdict(row) | {"mark": row.mark} for row in rows]
         everything = {"machine": machine, "settings": session.settings, "rows": raw}
         asked.json.write_text(json.dumps(everything, indent=2) + "\n", "utf-8")
-    if asked.readme and not failed and not asked.only:
-        asked.readme.write_text(put(asked.readme.read_text("utf-8"), made), "utf-8")
+    if asked.readme and not failed:
+        text = asked.readme.read_text("utf-8")
+        some = bool(asked.only)
+        new = renewed(text, rows, machine, session.rounds) if some else put(text, made)
+        asked.readme.write_text(new, "utf-8")
     else:
         print("\n" + made)
     return int(failed)

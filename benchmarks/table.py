@@ -49,6 +49,42 @@ def line(texts: Sequence[str]) -> str:
     return f"| {' | '.join(texts)} |"
 
 
+def renewed(text: str, rows: Sequence[Row], machine: Mapping[str, Any], rounds: int) -> str:
+    """The text with some rows of its table measured anew; those of other groups stand at its end.
+
+    Raises ValueError where there is no table.
+    """
+    found = PLACE.search(text)
+    if found is None:
+        raise ValueError("README.md has no place for the benchmark's table")
+    lines, group, new = found[0].splitlines()[1:-1], "", list(rows)
+    old = [(index, split(text)) for index, text in enumerate(lines) if text.startswith("| ")]
+    for index, parts in old:
+        group = parts[0].strip("*") if parts[0].startswith("**") else group
+        for row in new:
+            if (group, *named(parts)) == (row.group, *named(cells(row))):
+                lines[index] = line(cells(row))
+                new.remove(row)
+                break
+    more = []
+    for group, members in groupby(new, key=lambda row: row.group):
+        more += [line((f"**{group}**", *[""] * (len(HEAD) - 1)))]
+        more += [line(cells(row)) for row in members]
+    end = old[-1][0] + 1
+    made = [seen(machine, rounds), *lines[1:end], *more, *lines[end:]]
+    return put(text, "\n".join(made) + "\n")
+
+
+def split(text: str) -> list[str]:
+    """The cells of a line."""
+    return [cell.strip() for cell in text.strip().strip("|").split("|")]
+
+
+def named(parts: Sequence[str]) -> tuple[str, str]:
+    """What a row is about, and against whom: the cell without its numbers."""
+    return parts[0].strip(), re.sub(r"[\d.,]+.*", "", parts[2]).strip()
+
+
 def put(text: str, made: str) -> str:
     """The text with the table in its place; raises ValueError where there is none."""
     if not PLACE.search(text):

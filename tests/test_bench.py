@@ -71,6 +71,19 @@ def test_the_table_stands_between_its_marks():
     text = f"before\n{marks[0]}old | table\n{marks[1]}\nafter"
     assert table.put(text, made) == f"before\n{marks[0]}{made}{marks[1]}\nafter"
     assert table.put(table.put(text, made), made) == table.put(text, made)
+    faster = row.ratio("model", "decode", [50.0], [20.0], "peer")
+    other = row.ratio("other", "decode", [50.0], [20.0], "peer")
+    against = row.ratio("model", "decode", [50.0], [25.0], "another")
+    renewed = table.renewed(
+        table.put(text, made), [faster, against, other], MACHINE, 3
+    ).splitlines()
+    was = table.put(text, made).splitlines()
+    place = next(index for index, line in enumerate(was) if line.startswith("| decode"))
+    assert renewed[place] == table.line(table.cells(faster)) and "Medians of 3" in renewed[2]
+    assert [line for line in was if line not in renewed] == [was[2], was[place]]
+    added = [line for line in renewed if line not in was][2:]
+    heads = [table.line((f"**{name}**", *[""] * 6)) for name in ("other",)]
+    assert added == [table.line(table.cells(against)), *heads, table.line(table.cells(other))]
     with pytest.raises(ValueError, match="no place"):
         table.put("no marks", made)
 

@@ -72,7 +72,7 @@ def folder(tmp_path_factory) -> Path:
 
 def test_every_command_of_the_readme_runs(folder: Path) -> None:
     commands = [line for line in lines() if not line.startswith("make ")]
-    for name in ("show", "run", "chat", "convert", "eval", "explain"):
+    for name in ("show", "run", "chat", "convert", "eval", "explain", "new", "train"):
         assert any(f"girih {name} " in line for line in commands), f"no example of {name}"
     for command in commands:
         done = shell(command, folder)
@@ -81,7 +81,7 @@ def test_every_command_of_the_readme_runs(folder: Path) -> None:
 
 def test_commands_within_sentences_parse() -> None:
     inline = re.findall(
-        r"`girih ((?:show|run|chat|convert|eval|explain) [^`]+)`", README + CONTRIBUTING
+        r"`girih ((?:show|run|chat|convert|eval|explain|new|train) [^`]+)`", README + CONTRIBUTING
     )
     for line in inline:
         words = shlex.split(line)
