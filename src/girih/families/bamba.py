@@ -5,6 +5,7 @@ from dataclasses import replace
 from girih.families.config import Config
 from girih.families.gguf_names_mixed import GRANITE
 from girih.families.hybrids import BAMBA, dual, ignore, limits, listed
+from girih.families.masks import MOST
 from girih.families.names import LLAMA, Names, renamed
 from girih.families.parts import attention, biases, decoder, feed_forward, sizes
 from girih.families.rotary import rope
@@ -43,7 +44,7 @@ def spec(config: Config) -> Model:
     scans = dual(config, dim, norm, BAMBA, **limits(config))
     full = listed(config, "attn_layer_indices", count)
     return decoder(
-        attention=[attends if index in full else scans for index in range(count)],
+        attention=[attends if index in full else scans for index in range(min(count, MOST))],
         mlp=feed_forward(config, biased=config.flag("mlp_bias", False)),
         norm=norm,
         head=Head(tied=config.flag("tie_word_embeddings", False)),
