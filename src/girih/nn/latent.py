@@ -86,9 +86,7 @@ class LatentAttention(nn.Module):
             values_THV = dispatch.per_head(back, exact=self.exact)
         return self.out(own(values_THV.flatten(1), onto=rows.onto))
 
-    def latent(
-        self, q_TO: Tensor, kv_TO: Tensor, up: PerHeadCall | None, step: Step
-    ) -> LatentCall:
+    def latent(self, q_TO: Tensor, kv_TO: Tensor, up: PerHeadCall | None, step: Step) -> LatentCall:
         """What is done to queries and latents before they attend."""
         position = self.node.position
         return LatentCall(
