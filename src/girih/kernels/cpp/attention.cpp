@@ -29,8 +29,9 @@ void turn(const Heads& heads, const float* from, const float* norm, const float*
     }
 }
 
-// Keys of one task (what threads share does not depend on their number), and queries that read a key together.
-constexpr int PART = 256, TOGETHER = 4;
+// Keys of one task (what threads share does not depend on their number), and queries that read a key together (many of
+// them where there are: a sum waits for the one before it).
+constexpr int PART = 256, TOGETHER = 4, MANY = 8;
 
 // Softmax of N queries over some keys: of each the largest score, the sum of its weights, and the values so mixed. The
 // width is a multiple of the lanes.
@@ -73,8 +74,8 @@ void attend_all(const Heads& heads, const State& state, int64_t at, int64_t coun
                 float* largest, float* sums, float* out) {
     const Number *keys = static_cast<const Number*>(state.keys) + at, *values = static_cast<const Number*>(state.values) + at;
     for (int64_t left = heads.query / heads.kept, n; left > 0; left -= n) {
-        n = std::min<int64_t>(TOGETHER, left);
-        const auto run = n == 4 ? attend<4, Number> : n == 3 ? attend<3, Number> : n == 2 ? attend<2, Number> : attend<1, Number>;
+        n = left >= MANY ? MANY : std::min<int64_t>(TOGETHER, left);
+        const auto run = n == MANY ? attend<MANY, Number> : n == 4 ? attend<4, Number> : n == 3 ? attend<3, Number> : n == 2 ? attend<2, Number> : attend<1, Number>;
         run(queries, keys, values, count, heads.width, scale, largest, sums, out);
         queries += n * heads.width, out += n * heads.width, largest += n, sums += n;
     }
