@@ -99,6 +99,8 @@ SIGNATURES = {
     "girih_products": (PLACE, WHOLE, PLACE, PLACE, *[WHOLE] * 3, *[PLACE] * 3, NUMBER),
     "girih_append": (*[PLACE] * 3, WHOLE, PLACE, WHOLE, *[PLACE] * 3, NUMBER),
     "girih_attend": (PLACE, PLACE, PLACE, WHOLE, PLACE, ctypes.c_float, PLACE, NUMBER),
+    "girih_latent": (*[PLACE] * 4, *[WHOLE] * 3, *(PLACE, WHOLE) * 2, *[PLACE] * 3),
+    "girih_per_head": (PLACE, *[WHOLE] * 6, *(PLACE, WHOLE, WHOLE) * 2, NUMBER),
     "girih_flash": (PLACE, NUMBER),
     "girih_round": (PLACE, PLACE, *[WHOLE] * 3, PLACE, NUMBER),
     "girih_widen": (PLACE, WHOLE, WHOLE, *[PLACE] * 3, WHOLE, WHOLE, NUMBER),

@@ -15,6 +15,7 @@ from girih.kernels import (
     native_conv,
     native_delta,
     native_experts,
+    native_latent,
     native_rounded,
     native_selective,
     native_ssd,
@@ -27,6 +28,7 @@ from girih.kernels import (
 from girih.kernels import conv as convolutions
 from girih.kernels import delta as deltas
 from girih.kernels import experts as mixtures
+from girih.kernels import latent as latents
 from girih.kernels import selective as selections
 from girih.kernels import ssd as duals
 from girih.kernels import state_space as state_spaces
@@ -35,6 +37,7 @@ from girih.kernels.conv import ConvCall
 from girih.kernels.delta import DeltaCall
 from girih.kernels.experts import ExpertsCall, RouteCall, Routed, Stacks
 from girih.kernels.grouped import GroupedCall
+from girih.kernels.latent import LatentCall, PerHeadCall
 from girih.kernels.packed import Packed
 from girih.kernels.selective import SelectiveCall
 from girih.kernels.ssd import SsdCall
@@ -45,6 +48,8 @@ BACKENDS: dict[str, tuple[ModuleType, ...]] = {
     "append": (native, pytorch, reference),
     "attention": (native, gpu, pytorch, blocked, reference),
     "grouped": (gpu, native, pytorch, blocked, reference),
+    "latent": (native_latent, latents),
+    "per_head": (native_latent, latents),
     "conv": (native_conv, gpu, convolutions),
     "delta": (native_delta, gpu, delta_chunks, deltas),
     "selective": (native_selective, gpu, selective_chunks, selections),
@@ -115,6 +120,18 @@ def attention(call: AttentionCall, *, exact: bool) -> Tensor:
 def grouped(call: GroupedCall, *, exact: bool) -> Tensor:
     """Attention over a window and representatives by the chosen backend; returns [T, H, D]."""
     out: Tensor = runs("grouped", call, exact).grouped(call)
+    return out
+
+
+def latent(call: LatentCall, *, exact: bool) -> tuple[Tensor, Sequence[Tensor]]:
+    """Queries [T, H, D] ready for latents, and all entries [1, N, L + R] of each sequence."""
+    out: tuple[Tensor, Sequence[Tensor]] = runs("latent", call, exact).latent(call)
+    return out
+
+
+def per_head(call: PerHeadCall, *, exact: bool) -> Tensor:
+    """Products with the part of a matrix that each head has by the chosen backend; [T, H, O]."""
+    out: Tensor = runs("per_head", call, exact).per_head(call)
     return out
 
 

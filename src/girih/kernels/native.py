@@ -286,7 +286,9 @@ def attention(call: AttentionCall) -> Tensor:
         ),
         (call.heads.prepared, call.room.prepared, spans, q_THD, out_THD),
     )
-    return out_THD
+    # Values that are the first features of keys are mixed as if they were the whole of them.
+    width = call.room.values.shape[-1]
+    return out_THD if width == call.heads.width else out_THD.narrow(2, 0, width)
 
 
 def grouped(call: GroupedCall) -> Tensor:

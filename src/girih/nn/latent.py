@@ -5,14 +5,16 @@ width of a value, M model.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from girih.kernels import dispatch, reference
-from girih.kernels.calls import AttentionCall, Rows
+from girih.kernels import dispatch
+from girih.kernels.calls import AttentionCall, Heads, Rows
+from girih.kernels.latent import LatentCall, PerHeadCall, parts
 from girih.nn.attention import band, shown
 from girih.nn.registry import Place, builds, made
 from girih.nn.weight import Products, weights
@@ -20,6 +22,8 @@ from girih.spec import LatentAttention as LatentNode
 from girih.state.block import PlainRoom
 from girih.state.step import Step
 
+SLOTS = ("latent", "latent")
+"""Keys and values are the same entries."""
 EXPANDED = 1 << 25
 """Numbers of expanded keys and values at a time, where many queries make expanding worth it."""
 
@@ -44,6 +48,15 @@ class LatentAttention(nn.Module):
         self.k_up, self.v_up = matrices["k_up"], matrices["v_up"]
         self.out = Products([matrices["o"]], exact=place.exact)
         self.band = band(node.mask)
+        turns = node.position
+        self.rotated = Heads(
+            query=node.heads,
+            kept=1,
+            width=node.rope_dim,
+            rotary=0 if turns is None else turns.width // 2,
+            interleaved=turns is not None and turns.pairs == "interleaved",
+        )
+        self.reads = replace(self.rotated, width=node.kv_rank + node.rope_dim, rotary=0)
 
     def products(self) -> dict[str, Products]:
         """Its products by the names of their weights."""
@@ -56,33 +69,38 @@ class LatentAttention(nn.Module):
         node = self.node
         kept = node.kv_rank + node.rope_dim
         made_TO = self.into(rows.alone())
-        q_TO, kv_TO = made_TO[:, :-kept], made_TO[:, -kept:]
+        q_TO, kv_TO = made_TO.split([made_TO.shape[1] - kept, kept], dim=-1)
         if self.up is not None:
             q_TO = self.up(Rows(q_TO, self.q_norm.call, rows.dtype, rows.rounds))
-        q_THD = q_TO.unflatten(-1, (node.heads, -1))
-        plain_THP, rotated_THR = q_THD.split([node.plain_dim, node.rope_dim], dim=-1)
-        latent_TL = self.kv_norm(kv_TO[:, : node.kv_rank])
-        key_T1R = kv_TO[:, None, node.kv_rank :]
-        if node.position is not None:
-            turn = reference.rotate
-            if node.position.pairs == "interleaved":
-                turn = reference.rotate_neighbours
-            rotation = step.rotations[node.position]
-            rotated_THR, key_T1R = turn(rotated_THR, *rotation), turn(key_T1R, *rotation)
-        new_T1D = torch.cat([latent_TL[:, None], key_T1R], dim=-1)
-        (keys,) = step.remember(self.path, latent=new_T1D)
         own = partial(Rows, dtype=rows.dtype, rounds=rows.rounds)
         if self.expands(step):
-            q_THD = torch.cat([plain_THP, rotated_THR], dim=-1)
+            q_THD, keys = dispatch.latent(self.latent(q_TO, kv_TO, None, step), exact=self.exact)
             values_THV = self.expanded(q_THD, keys, step)
         else:
             # q (k_up c) = (k_up^T q) c: the queries are brought to the latent, not the latent to
             # them.
-            query_THL = self.k_up.per_head(own(plain_THP), node.heads, transposed=True)
-            call = self.call(torch.cat([query_THL, rotated_THR], dim=-1), keys, step)
-            mixed_THL = dispatch.attention(call, exact=self.exact)
-            values_THV = self.v_up.per_head(own(mixed_THL), node.heads)
+            up = PerHeadCall(own(q_TO), self.k_up.stored, transposed=True)
+            q_THD, keys = dispatch.latent(self.latent(q_TO, kv_TO, up, step), exact=self.exact)
+            mixed_THL = dispatch.attention(self.call(q_THD, keys, step), exact=self.exact)
+            back = PerHeadCall(own(mixed_THL), self.v_up.stored)
+            values_THV = dispatch.per_head(back, exact=self.exact)
         return self.out(own(values_THV.flatten(1), onto=rows.onto))
+
+    def latent(self, q_TO: Tensor, kv_TO: Tensor, up: PerHeadCall | None, step: Step) -> LatentCall:
+        """What is done to queries and latents before they attend."""
+        position = self.node.position
+        return LatentCall(
+            q_TO=q_TO,
+            kv_TO=kv_TO,
+            heads=self.rotated,
+            norm=self.kv_norm.call,
+            up=up,
+            rotation=None if position is None else step.rotations[position],
+            room=step.room(self.path, SLOTS),
+            spans=step.spans,
+            remember=lambda new_T1D: step.remember(self.path, latent=new_T1D)[0],
+            seen=lambda: step.seen(self.path, "latent")[0],
+        )
 
     def expands(self, step: Step) -> bool:
         """Whether keys and values of all heads are made of the latents: where queries are many."""
@@ -103,8 +121,8 @@ class LatentAttention(nn.Module):
         for first in range(0, node.heads, size):
             part = slice(first, min(first + size, node.heads))
             dtype = keys[0].dtype
-            up_HPL = self.k_up.parts(node.heads, part, dtype)
-            down_HVL = self.v_up.parts(node.heads, part, dtype)
+            up_HPL = parts(self.k_up.stored, node.heads, part, dtype)
+            down_HVL = parts(self.v_up.stored, node.heads, part, dtype)
             made: list[tuple[Tensor, Tensor]] = []
             for k_1ND in keys:
                 latent_1NL, turned_1NR = k_1ND.split([node.kv_rank, node.rope_dim], dim=-1)
@@ -113,7 +131,7 @@ class LatentAttention(nn.Module):
                 key_HND = torch.cat([plain_HNP, shared_HNR], dim=-1)
                 made.append((key_HND, latent_1NL @ down_HVL.transpose(1, 2)))
             call = self.call(q_THD[:, part], [one for one, _ in made], step)
-            call.v_KND, call.room = [one for _, one in made], None
+            call.v_KND, call.room, call.heads = [one for _, one in made], None, None
             out.append(dispatch.attention(call, exact=self.exact))
         return torch.cat(out, dim=1)
 
@@ -129,6 +147,7 @@ class LatentAttention(nn.Module):
             scale=width**-0.5 if node.scale is None else node.scale,
             band=self.band,
             ends=step.ends,
+            heads=self.reads,
             room=self.room(step),
             spans=step.spans,
         )
@@ -138,10 +157,10 @@ class LatentAttention(nn.Module):
 
     def room(self, step: Step) -> PlainRoom | None:
         """Where the latents lie; values are the first part of them."""
-        found = step.room(self.path, ("latent", "latent"))
+        found = step.room(self.path, SLOTS)
         if found is None:
             return None
-        values = found.values[..., : self.node.kv_rank]
+        values = found.values.narrow(-1, 0, self.node.kv_rank)
         return PlainRoom(found.keys, values, found.window, found.table, found.size)
 
 

@@ -10,7 +10,6 @@ from girih.kernels import dispatch
 from girih.kernels.calls import Gate, LinearCall, Matrices, Rows
 from girih.kernels.experts import ExpertsCall, Routed, Stacks
 from girih.kernels.packed import Packed
-from girih.kernels.pytorch import rounded
 from girih.spec import Tensor as Shape
 
 
@@ -59,28 +58,10 @@ class Weight(nn.Module):
             return nn.functional.embedding(index_T, self.weight).to(dtype)
         return self.packed.rows(index_T).unpack(dtype)
 
-    def per_head(self, rows: Rows, heads: int, *, transposed: bool = False) -> Tensor:
-        """The rows [T, H, I] of each head times the transpose of its part of the matrix [O, I].
-
-        Returns [T, H, O]. Transposed, they are [T, H, O] and are multiplied with that part:
-        [T, H, I].
-        """
-        dtype = rows.dtype
-        if self.packed is None and rounded(rows, self.weight):
-            dtype = self.weight.dtype
-        parts_HOI = self.parts(heads, slice(None), dtype)
-        x_HTI = rows.x_TI.transpose(0, 1).to(dtype)
-        out = torch.matmul(x_HTI, parts_HOI if transposed else parts_HOI.transpose(1, 2))
-        return out.transpose(0, 1).to(rows.dtype)
-
-    def parts(self, heads: int, chosen: slice, dtype: torch.dtype) -> Tensor:
-        """The parts [chosen heads, O, I] of a matrix whose rows fall into so many heads."""
-        size = self.matrix.shape[0] // heads
-        first, last, _ = chosen.indices(heads)
-        rows = slice(first * size, last * size)
-        if self.packed is None:
-            return self.weight[rows].to(dtype).unflatten(0, (-1, size))
-        return self.packed.rows(rows).unpack(dtype).unflatten(0, (-1, size))
+    @property
+    def stored(self) -> Tensor | Packed:
+        """The matrix as it is stored."""
+        return self.weight if self.packed is None else self.packed
 
 
 class Products:

@@ -111,8 +111,9 @@ class PlainRoom:
         size: int | None = None,
     ) -> None:
         self.keys, self.values, self.window = keys, values, window
-        dense = torch.arange(len(keys), device=keys.device)[:, None]
-        self.table = dense if table is None else table
+        if table is None:
+            table = torch.arange(len(keys), device=keys.device)[:, None]
+        self.table = table
         self.size = keys.shape[2] if size is None else size
         self.prepared: Any = None
 

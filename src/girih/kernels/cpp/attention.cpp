@@ -3,6 +3,11 @@
 #include "rows.h"
 
 struct Span { int64_t row, start, count; };  // of the state; tokens remembered; new ones
+// The sequence of a packed token, and its place among the new ones.
+std::pair<const Span*, int64_t> placed(const Span* span, int64_t token) {
+    while (token >= span->count) token -= span++->count;
+    return {span, token};
+}
 struct State {
     void *keys, *values;
     const int64_t *table, number, page_stride, head_stride, kept, page, pages;  // table: [sequences, pages]; number: float32 (0) or bfloat16 (1)
@@ -24,8 +29,9 @@ void turn(const Heads& heads, const float* from, const float* norm, const float*
     }
 }
 
-// Keys of one task (what threads share does not depend on their number), and queries that read a key together.
-constexpr int PART = 256, TOGETHER = 4;
+// Keys of one task (what threads share does not depend on their number), and queries that read a key together (many of
+// them where there are: a sum waits for the one before it).
+constexpr int PART = 256, TOGETHER = 4, MANY = 8;
 
 // Softmax of N queries over some keys: of each the largest score, the sum of its weights, and the values so mixed. The
 // width is a multiple of the lanes.
@@ -68,8 +74,8 @@ void attend_all(const Heads& heads, const State& state, int64_t at, int64_t coun
                 float* largest, float* sums, float* out) {
     const Number *keys = static_cast<const Number*>(state.keys) + at, *values = static_cast<const Number*>(state.values) + at;
     for (int64_t left = heads.query / heads.kept, n; left > 0; left -= n) {
-        n = std::min<int64_t>(TOGETHER, left);
-        const auto run = n == 4 ? attend<4, Number> : n == 3 ? attend<3, Number> : n == 2 ? attend<2, Number> : attend<1, Number>;
+        n = left >= MANY ? MANY : std::min<int64_t>(TOGETHER, left);
+        const auto run = n == MANY ? attend<MANY, Number> : n == 4 ? attend<4, Number> : n == 3 ? attend<3, Number> : n == 2 ? attend<2, Number> : attend<1, Number>;
         run(queries, keys, values, count, heads.width, scale, largest, sums, out);
         queries += n * heads.width, out += n * heads.width, largest += n, sums += n;
     }
@@ -89,8 +95,7 @@ EXPORT void girih_append(const Heads* heads, const State* state, const Span* spa
     for (int64_t token = 0; token < tokens; ++token) {
         static thread_local std::vector<float> turned;
         turned.resize(heads->width);
-        auto [span, place] = std::pair(spans, token);
-        while (place >= span->count) place -= span++->count;
+        const auto [span, place] = placed(spans, token);
         const float *row = rows + token * stride, *cosine = cosines + token * heads->rotary, *sine = sines + token * heads->rotary;
         float* to = out + token * heads->query * heads->width;
         for (int64_t h = 0; h < heads->query; ++h, row += heads->width, to += heads->width) turn(*heads, row, heads->query_norm, cosine, sine, to);
@@ -99,6 +104,22 @@ EXPORT void girih_append(const Heads* heads, const State* state, const Span* spa
             turn(*heads, row, heads->key_norm, cosine, sine, turned.data());
             put(state->keys, at, turned.data(), heads->width), put(state->values, at, row + heads->kept * heads->width, heads->width);
         }
+    }
+}
+
+// Of latent attention: rows of queries, each head `plain` numbers and then those that are rotated, which go behind the
+// first `rank` of a query in out [tokens, heads, rank + width]; and rows of latents and the keys beside them, which are
+// normed, rotated and appended to the state, where they are one entry.
+EXPORT void girih_latent(const Heads* heads, const Before* norm, const State* state, const Span* spans, int64_t tokens, int64_t rank, int64_t plain,
+                         const float* q, int64_t q_stride, const float* kv, int64_t kv_stride, const float* cosines, const float* sines, float* out) {
+    const int64_t own = plain + heads->width, width = rank + heads->width;
+    static thread_local std::vector<float> entry;
+    entry.resize(width);
+    for (int64_t token = 0; token < tokens; ++token, q += q_stride, kv += kv_stride, cosines += heads->rotary, sines += heads->rotary) {
+        for (int64_t h = 0; h < heads->query; ++h, out += width) turn(*heads, q + h * own + plain, nullptr, cosines, sines, out + rank);
+        prepare(*norm, kv, rank, entry.data()), turn(*heads, kv + rank, nullptr, cosines, sines, entry.data() + rank);
+        const auto [span, place] = placed(spans, token);
+        (state->number ? write<Bfloat> : write<float>)(state->keys, state->at(span->row, 0, (span->start + place) % state->kept, width), entry.data(), width);
     }
 }
 

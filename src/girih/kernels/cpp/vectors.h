@@ -41,13 +41,7 @@ template <class Vector, class Place> INLINE Vector load(const Place* from) {
     return out;
 }
 template <class Vector, class Place> INLINE void store(Place* to, Vector value) { std::memcpy(to, &value, sizeof value); }
-// As many numbers as a vector has lanes or fewer: those beyond them are zero, and not written.
-INLINE Floats some(const float* from, int64_t count) {
-    if (count >= LANES) return load<Floats>(from);
-    Floats out = {};
-    std::memcpy(&out, from, count * sizeof(float));
-    return out;
-}
+// As many numbers as a vector has lanes or fewer are written.
 INLINE void put_some(float* to, Floats value, int64_t count) {
     if (count >= LANES) return store(to, value);
     std::memcpy(to, &value, count * sizeof(float));
@@ -135,6 +129,13 @@ INLINE Floats wide_lanes(const Half* from) {
     typedef _Float16 Halves __attribute__((vector_size(LANES * 2)));
     return __builtin_convertvector(load<Halves>(from), Floats);
 #endif
+}
+// As many numbers as a vector has lanes or fewer: those beyond them are zero.
+template <class Number> INLINE Floats some(const Number* from, int64_t count) {
+    if (count >= LANES) return wide_lanes(from);
+    Number held[LANES] = {};
+    std::memcpy(held, from, count * sizeof(Number));
+    return wide_lanes(held);
 }
 // Sixteen bits of each, rounded to even, a NaN perhaps to an infinity.
 INLINE void narrow_lanes(Floats value, void* to) {
