@@ -17,7 +17,7 @@ from girih.spec.model import Model, Stack
 from girih.spec.norms import AllHeads
 from girih.spec.positions import RelativeBias, Rope, Sinusoid
 from girih.spec.scalings import ProportionalScaling
-from girih.spec.scans import Mamba2
+from girih.spec.scans import DeltaNet, Mamba, Mamba2
 from girih.spec.state_space import StateSpace
 
 
@@ -147,8 +147,12 @@ def words(value: Node) -> str:
         return f"layer input: {value.activation}, width {value.width:,}"
     if isinstance(value, StateSpace):
         return state_space_words(value)
+    if isinstance(value, Mamba):
+        return selective_words(value)
     if isinstance(value, Mamba2):
         return dual_words(value)
+    if isinstance(value, DeltaNet):
+        return delta_words(value)
     if isinstance(value, Reversed):
         return f"from the end: {words(value.mixer)}"
     return value.what
@@ -167,6 +171,21 @@ def experts_words(value: Experts) -> str:
         parts.append(f"{value.shared.what} {value.shared.mlp.hidden:,}")
         parts[-1] += " times a gate" if value.shared.gated else ""
     return "experts: " + ", ".join(parts)
+
+
+def selective_words(value: Mamba) -> str:
+    """Mamba-1 in a few words: its channels and what they remember."""
+    parts = [f"{value.inner:,} channels", f"{value.states} states", f"steps of rank {value.rank}"]
+    return f"{value.what}: " + ", ".join([*parts, f"convolution of {value.conv.width}"])
+
+
+def delta_words(value: DeltaNet) -> str:
+    """A delta rule in a few words: its heads, their matrices and how they decay."""
+    heads = f"{value.heads} heads x {value.key_dim} x {value.value_dim}"
+    keys = [] if value.key_heads == value.heads else [f"{value.key_heads} of keys"]
+    decay = "one decay a head" if value.decay_rank is None else "a decay a channel"
+    parts = [heads, *keys, decay, f"convolution of {value.conv.width}"]
+    return f"{value.what}: " + ", ".join(parts)
 
 
 def dual_words(value: Mamba2) -> str:
