@@ -17,7 +17,7 @@ from calls import (
     same,
 )
 from girih.kernels import native, pytorch, reference
-from girih.kernels.calls import Band
+from girih.kernels.calls import Band, Norm
 from girih.kernels.dispatch import choose
 from girih.spec import Slot
 from girih.state.step import step_of
@@ -99,6 +99,17 @@ def test_what_is_no_number_is_remembered(normed):
         for name in ("k", "v"):
             finite = state.blocks["a", name].isfinite()
             assert torch.equal(finite, wide.blocks["a", name].isfinite())
+
+
+def test_head_norms_without_weights_norm():
+    shape = heads(2, 1, 16)
+    shape.query_norm = shape.key_norm = Norm(kind="rms", weight_I=None, eps=1e-5)
+    rows, found = drawn(1, 64, scale=3.0), []
+    for backend in (native, reference):
+        state = poisoned(shape, [3], [0], 10)
+        found.append(backend.append(append(shape, state, [1], [0], rows, None)))
+    same(found[0][0], found[1][0])
+    same(found[0][1][0], found[1][1][0])
 
 
 def test_views_are_appended_alike():

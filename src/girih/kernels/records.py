@@ -50,9 +50,12 @@ def before(rows: Rows) -> int:
 def heads_of(heads: Heads) -> int:
     """Where it says how rows fall into heads."""
     if heads.prepared is None:
+        # Where there is no place of weights, there is no norm.
         norms = [
             None
-            if n is None or n.weight_I is None
+            if n is None
+            else torch.ones(heads.width)
+            if n.weight_I is None
             else n.weight_I.detach().float().contiguous() + n.offset
             for n in (heads.query_norm, heads.key_norm)
         ]
