@@ -8,7 +8,7 @@ from girih.engine.model import Model
 from girih.engine.result import Times
 from girih.spec import Model as Spec
 from girih.spec import cost, format_of
-from girih.spec.cost import state_bytes, weight_bytes
+from girih.spec.cost import read_bytes, state_bytes
 
 SHORT = 32
 """Tokens of the prompt before decoding is measured."""
@@ -129,16 +129,12 @@ def prefill_flops(spec: Spec, tokens: int) -> float:
 def decode_bytes(
     spec: Spec, formats: Mapping[str, str], tokens: int, compute: str, sequences: int = 1
 ) -> int:
-    """Bytes that a step of decoding must read: every weight once, and the state of each sequence.
+    """Bytes that a step of decoding must read: weights once, and the state of each sequence.
 
     `formats` says how the weights are stored; a plain matrix is held in the dtype `compute`. Of an
-    embedding that is not the head too, a row is read, which counts for nothing.
+    embedding that is not the head too, a row is read; of experts, those that tokens go to.
     """
-    tensors = spec.tensors()
-    for stack in spec.stacks:
-        if stack.head is None or not stack.head.tied:
-            tensors.pop(f"{stack.name}.embed.weight", None)
-        tensors.pop(f"{stack.name}.position.weight", None)
-    held = {name: formats[name] for name in tensors}
+    held = {name: formats[name] for name in spec.tensors()}
     plain = {name: compute for name, form in held.items() if not format_of(form).packed}
-    return weight_bytes(tensors, held | plain) + sequences * state_bytes(spec, tokens, compute)
+    read = read_bytes(spec, held | plain, sequences)
+    return read + sequences * state_bytes(spec, tokens, compute)
