@@ -3,7 +3,6 @@
 T tokens packed over all sequences, S sequences, C channels, K taps, W = K - 1 tokens before.
 """
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import silu
 
-from girih.kernels.packs import Carrier, batches, unbatched, wide
+from girih.kernels.packs import Carrying, batches, unbatched, wide
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -27,19 +26,11 @@ class Taps:
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
-class ConvCall:
-    """A convolution over packed rows [T, C], whose results have their shape."""
+class ConvCall(Carrying):
+    """A convolution over packed rows [T, C], whose results have their shape; carries [S, W, C]."""
 
     x_TC: Tensor
     taps: Taps
-    counts: Sequence[int]
-    """Tokens of each sequence."""
-    prior: Callable[[], Tensor]
-    """The rows before the first of each sequence, [S, W, C]; zeros where there are none."""
-    carrier: Carrier | None = None
-    """Where the state keeps these rows, for a backend that reads and writes them there."""
-    spans: Tensor | None = None
-    """[S, 3]: the row in the carrier's table, tokens before this step, new tokens."""
 
 
 def refuses(op: str, call: object) -> str | None:

@@ -5,7 +5,6 @@ V width of a key and of a value, D decays of a token (H, or H K), E decays of a 
 channels of queries, keys and values, O = H V.
 """
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +13,7 @@ from torch import Tensor
 from torch.nn.functional import silu, softplus
 
 from girih.kernels.calls import Norm
-from girih.kernels.packs import Carrier, wide
+from girih.kernels.packs import Carrying, wide
 from girih.kernels.reference import normed
 
 SMALLEST = 1e-6
@@ -53,10 +52,12 @@ class DeltaRule:
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
-class DeltaCall:
+class DeltaCall(Carrying):
     """S = decay S, S += beta k (v - k S), q S is read, for each token of each sequence.
 
     What is read is normed head by head and multiplied by the activation of the gate.
+
+    Carries [S, H, K, V].
     """
 
     rule: DeltaRule
@@ -67,14 +68,6 @@ class DeltaCall:
     """Before its sigmoid."""
     gate_TO: Tensor
     """[T, H V], before its activation."""
-    counts: Sequence[int]
-    """Tokens of each sequence."""
-    prior: Callable[[], Tensor]
-    """What each sequence carries from before, [S, H, K, V]; zeros where there is nothing."""
-    carrier: Carrier | None = None
-    """Where the state keeps that, for a backend that reads and writes it there."""
-    spans: Tensor | None = None
-    """[S, 3]: the row in the carrier's table, tokens before this step, new tokens."""
 
 
 def refuses(op: str, call: object) -> str | None:

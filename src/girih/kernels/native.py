@@ -92,18 +92,22 @@ def refuses_linear(call: LinearCall) -> str | None:
 
 def refuses_matrices(matrices: Matrices) -> str | None:
     """Why matrices cannot be read as they are stored."""
-    for weight in matrices.weights:
-        if weight.device.type != "cpu":
-            return f"it runs on the processor, not on {weight.device}"
-        if isinstance(weight, Packed):
-            if weight.format not in BLOCKS:
-                return f"it does not multiply with {weight.format} blocks"
-        elif weight.dtype not in PLAIN:
-            return f"it does not multiply with a {name(weight.dtype)} matrix"
-        elif weight.requires_grad:
-            return "it has no gradients"
+    if reason := next(filter(None, map(refuses_weight, matrices.weights)), None):
+        return reason
     learned = any(bias is not None and bias.requires_grad for bias in matrices.biases)
     return "it has no gradients" if learned else None
+
+
+def refuses_weight(weight: Packed | Tensor) -> str | None:
+    """Why a matrix, or a stack of some, cannot be read as it is stored."""
+    if weight.device.type != "cpu":
+        return f"it runs on the processor, not on {weight.device}"
+    if isinstance(weight, Packed):
+        blocks = f"it does not multiply with {weight.format} blocks"
+        return None if weight.format in BLOCKS else blocks
+    if weight.dtype not in PLAIN:
+        return f"it does not multiply with a {name(weight.dtype)} matrix"
+    return "it has no gradients" if weight.requires_grad else None
 
 
 def refuses_append(call: AppendCall) -> str | None:

@@ -6,14 +6,13 @@ S sequences, C channels.
 import ctypes
 import math
 from collections.abc import Sequence
-from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from girih.kernels.compiled import PLACE, WHOLE
 from girih.kernels.native import name, refuses_rows
-from girih.kernels.packs import Carrier
+from girih.kernels.packs import Carrying
 
 
 class CarriedC(ctypes.Structure):
@@ -25,18 +24,9 @@ class CarriedC(ctypes.Structure):
     ]
 
 
-class Call(Protocol):
-    """A call of an operation that carries rows of channels from step to step."""
-
-    counts: Sequence[int]
-    carrier: Carrier | None
-    spans: Tensor | None
-
-    def prior(self) -> Tensor:
-        """What is carried of each sequence from before, [S, rows, C]."""
-
-
-def refuses(call: Call, inputs: Sequence[Tensor], learned: Sequence[Tensor | None]) -> str | None:
+def refuses(
+    call: Carrying, inputs: Sequence[Tensor], learned: Sequence[Tensor | None]
+) -> str | None:
     """Why these rows cannot be read, or what they go through not learned; None if it can."""
     for x_TC in inputs:
         if reason := refuses_rows(x_TC):
@@ -48,7 +38,7 @@ def refuses(call: Call, inputs: Sequence[Tensor], learned: Sequence[Tensor | Non
     return None
 
 
-def carried(call: Call) -> tuple[CarriedC, tuple[object, ...], Tensor | None]:
+def carried(call: Carrying) -> tuple[CarriedC, tuple[object, ...], Tensor | None]:
     """Where it is read and written, what must be kept for that, and what is carried at last.
 
     That is None where it is written into the state itself.

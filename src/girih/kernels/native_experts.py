@@ -12,7 +12,16 @@ from torch import Tensor
 from girih.kernels.calls import Rows
 from girih.kernels.compiled import PLACE, WHOLE, library
 from girih.kernels.experts import ExpertsCall, RouteCall, Routed, Routing, Stacks
-from girih.kernels.native import BLOCK, BLOCKS, FEW, PLAIN, name, refuses_rows, whole
+from girih.kernels.native import (
+    BLOCK,
+    BLOCKS,
+    FEW,
+    PLAIN,
+    name,
+    refuses_rows,
+    refuses_weight,
+    whole,
+)
 from girih.kernels.packed import Packed
 from girih.kernels.records import before
 from girih.kernels.tape import run
@@ -106,18 +115,13 @@ def refuses_experts(call: ExpertsCall) -> str | None:
 def refuses_stacks(stacks: Stacks) -> str | None:
     """Why the matrices cannot be read as they are stored."""
     for stack in stacks.all:
-        if stack.device.type != "cpu":
-            return f"it runs on the processor, not on {stack.device}"
+        if reason := refuses_weight(stack):
+            return reason
         if isinstance(stack, Packed):
-            if stack.format not in BLOCKS:
-                return f"it does not multiply with {stack.format} blocks"
-        elif stack.dtype not in PLAIN:
-            return f"it does not multiply with {name(stack.dtype)} matrices"
-        elif stack.shape[2] % BLOCK:
+            continue
+        if stack.shape[2] % BLOCK:
             return f"its rows are whole blocks of {BLOCK}, not {stack.shape[2]} wide"
-        elif stack.requires_grad:
-            return "it has no gradients"
-        elif stack.stride(2) != 1 or stack.stride(1) != stack.shape[2]:
+        if stack.stride(2) != 1 or stack.stride(1) != stack.shape[2]:
             return "the matrix of an expert is not one block of memory"
     biases = (*stacks.into_biases, stacks.down_bias)
     learned = any(bias is not None and bias.requires_grad for bias in biases)

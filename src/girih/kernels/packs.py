@@ -3,7 +3,8 @@
 T tokens packed over all sequences, S sequences, B sequences of N tokens each.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
@@ -18,6 +19,20 @@ class Carrier(Protocol):
     table: Tensor
     """[sequences, 2]: the place that a step reads (-1: zeros) and the place that it writes."""
     prepared: Any
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Carrying:
+    """A call of an operation that carries something of each sequence from step to step."""
+
+    counts: Sequence[int]
+    """Tokens of each sequence."""
+    prior: Callable[[], Tensor]
+    """What each carries from before its first token, [S, ...]; zeros where there is nothing."""
+    carrier: Carrier | None = None
+    """Where the state keeps that, for a backend that reads and writes it there."""
+    spans: Tensor | None = None
+    """[S, 3]: the row in the carrier's table, tokens before this step, new tokens."""
 
 
 def wide(tensor: Tensor) -> torch.dtype:

@@ -3,7 +3,6 @@
 T tokens packed over all sequences, S sequences, C channels, N states of a channel.
 """
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +11,7 @@ from torch import Tensor
 from torch.nn.functional import silu, softplus
 
 from girih.kernels.calls import Norm
-from girih.kernels.packs import Carrier, batches, unbatched, wide
+from girih.kernels.packs import Carrying, batches, unbatched, wide
 from girih.kernels.reference import normed
 
 
@@ -33,8 +32,8 @@ class Channels:
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
-class SelectiveCall:
-    """Packed rows on their way through the states of their sequence: [T, C]."""
+class SelectiveCall(Carrying):
+    """Packed rows on their way through the states of their sequence: [T, C]; carries [S, N, C]."""
 
     x_TC: Tensor
     dt_TC: Tensor
@@ -44,14 +43,6 @@ class SelectiveCall:
     z_TC: Tensor
     """The gate: what comes out is multiplied by silu(z)."""
     channels: Channels
-    counts: Sequence[int]
-    """Tokens of each sequence."""
-    prior: Callable[[], Tensor]
-    """The states before the first token of each sequence, [S, N, C]."""
-    carrier: Carrier | None = None
-    """Where the state keeps them, for a backend that reads and writes them there."""
-    spans: Tensor | None = None
-    """[S, 3]: the row in the carrier's table, tokens before this step, new tokens."""
 
 
 def refuses(op: str, call: object) -> str | None:

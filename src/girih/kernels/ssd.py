@@ -4,7 +4,6 @@ T tokens packed over all sequences, S sequences, B sequences side by side, H hea
 one, N states of a feature, G groups of heads, I = H P.
 """
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +12,7 @@ from torch import Tensor
 from torch.nn.functional import silu, softplus
 
 from girih.kernels.calls import Norm
-from girih.kernels.packs import Carrier, batches, unbatched, wide
+from girih.kernels.packs import Carrying, batches, unbatched, wide
 from girih.kernels.reference import rms_norm
 
 
@@ -37,8 +36,11 @@ class SsdHeads:
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
-class SsdCall:
-    """Packed rows on their way through the states of their sequence, then gated and normed."""
+class SsdCall(Carrying):
+    """Packed rows on their way through the states of their sequence, then gated and normed.
+
+    Carries [S, H, N, P].
+    """
 
     x_THP: Tensor
     z_TI: Tensor
@@ -48,16 +50,8 @@ class SsdCall:
     dt_TH: Tensor
     """The steps before their bias and softplus."""
     heads: SsdHeads
-    counts: Sequence[int]
-    """Tokens of each sequence."""
-    prior: Callable[[], Tensor]
-    """The states before the first token of each sequence, [S, H, N, P]."""
     rounds: bool = False
     """Whether products over many tokens may round what they take to bfloat16."""
-    carrier: Carrier | None = None
-    """Where the state keeps them, for a backend that reads and writes them there."""
-    spans: Tensor | None = None
-    """[S, 3]: the row in the carrier's table, tokens before this step, new tokens."""
 
 
 def refuses(op: str, call: object) -> str | None:
