@@ -2,5 +2,6 @@
 
 import { view as blocks } from "./blocks/index.tsx";
 import type { View } from "./view.ts";
+import { view as whatif } from "./whatif/index.tsx";
 
-export const views: View[] = [blocks];
+export const views: View[] = [blocks, whatif];
