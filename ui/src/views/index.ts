@@ -1,7 +1,8 @@
 /** All views, in the order in which they are listed. */
 
 import { view as blocks } from "./blocks/index.tsx";
+import { view as compare } from "./compare/index.tsx";
 import type { View } from "./view.ts";
 import { view as whatif } from "./whatif/index.tsx";
 
-export const views: View[] = [blocks, whatif];
+export const views: View[] = [blocks, whatif, compare];
