@@ -1,4 +1,4 @@
-"""What holds for every view: read by anyone, on any screen, by keys alone, and nothing from afar."""
+"""What holds for every view: for any reader, on any screen, by keys alone, nothing from afar."""
 
 import pytest
 from looking import violations
