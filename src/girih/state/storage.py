@@ -92,7 +92,7 @@ class State:
         return sum(block.nbytes for block in self.blocks.values())
 
     def ledger(self) -> dict[str, tuple[int, int]]:
-        """The bytes that hold something, and all that are allocated, of each path that keeps any."""
+        """The bytes that hold something, and all that are allocated, by path."""
         return ledger(self.slots, self.kept, self.fixed, self.lengths, self.given, self.marks)
 
     @property
