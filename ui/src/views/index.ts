@@ -1,0 +1,6 @@
+/** All views, in the order in which they are listed. */
+
+import { view as blocks } from "./blocks/index.tsx";
+import type { View } from "./view.ts";
+
+export const views: View[] = [blocks];
