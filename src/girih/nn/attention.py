@@ -21,6 +21,7 @@ from girih.spec import (
     Chunked,
     Mask,
     OwnKeys,
+    Prefix,
     RelativeBias,
     Rope,
     SharedBias,
@@ -195,4 +196,6 @@ def band(mask: Mask) -> Band:
         return Band(left=mask.left, right=mask.right)
     if isinstance(mask, Chunked):
         return Band(chunk=mask.size)
+    if isinstance(mask, Prefix):
+        return Band(prefix=mask.length)
     return CAUSAL if isinstance(mask, Causal) else FULL
