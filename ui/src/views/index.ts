@@ -2,7 +2,12 @@
 
 import { view as attention } from "./attention/index.tsx";
 import { view as blocks } from "./blocks/index.tsx";
+import { view as chat } from "./chat/index.tsx";
+import { view as compare } from "./compare/index.tsx";
+import { view as embedding } from "./embedding/index.tsx";
+import { view as flash } from "./flash/index.tsx";
+import { view as rope } from "./rope/index.tsx";
 import type { View } from "./view.ts";
 import { view as whatif } from "./whatif/index.tsx";
 
-export const views: View[] = [blocks, attention, whatif];
+export const views: View[] = [chat, blocks, embedding, attention, rope, flash, whatif, compare];
