@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from girih.explore import formulas
+from girih.explore.formulas import Use
 from girih.explore.frequencies import frequencies
 from girih.explore.numbers import computed
 from girih.explore.totals import formats_of, totals
@@ -43,8 +44,6 @@ KINDS = {
     DeltaNet: "delta",
     StateSpace: "state_space",
 }
-FEEDS = ("mlp", "experts")
-"""What mixes no tokens."""
 
 
 def branch_kind(mixer: Any) -> str:
@@ -105,8 +104,8 @@ def spec_info(
     context = default_context(spec) if context is None else context
     tensors = spec.tensors()
     held = formats_of(tensors, "bfloat16") if formats is None else dict(formats)
-    use = dict(context=context, batch=batch, state=state, sources=sources)
-    counted = totals(spec, held, **use)
+    use = Use(context=context, batch=batch, state=state, sources=sources)
+    counted = totals(spec, held, use)
     known: dict[Any, Any] = {}
     return {
         "id": id,
@@ -128,9 +127,7 @@ def spec_info(
     }
 
 
-def stack_info(
-    at: int, stack: Stack, use: Mapping[str, Any], known: dict[Any, Any]
-) -> dict[str, Any]:
+def stack_info(at: int, stack: Stack, use: Use, known: dict[Any, Any]) -> dict[str, Any]:
     """One stack, layer by layer."""
     return {
         "name": stack.name,
@@ -150,7 +147,7 @@ def layer_info(
     layer: Layer,
     index: int,
     at: str,
-    use: Mapping[str, Any],
+    use: Use,
     known: dict[Any, Any],
 ) -> dict[str, Any]:
     """One layer with its branches; those that are equal are described once and then copied."""
@@ -179,7 +176,7 @@ def placed(info: Mapping[str, Any], at: str) -> dict[str, Any]:
     return {**info, "at": at} | {name: {**info[name], "source": at} for name in numbers}
 
 
-def branch_infos(branch: Branch, dim: int, use: Mapping[str, Any]) -> list[dict[str, Any]]:
+def branch_infos(branch: Branch, dim: int, use: Use) -> list[dict[str, Any]]:
     """A branch; of one whose mixers run in parallel each of them, the first with what is shared."""
     leaves = [leaf for _, leaf in branch.leaves("")]
     drawn = branch_graphs(branch, dim)
@@ -191,14 +188,14 @@ def branch_infos(branch: Branch, dim: int, use: Mapping[str, Any]) -> list[dict[
         slots, mixer = leaf.state(), leaf.mixer
         counted = {
             "params": formulas.parameters(mixer, dim, norms, ""),
-            "per_token": formulas.per_token(mixer, slots, use["state"], ""),
-            "fixed": formulas.fixed(slots, use["state"], ""),
-            "state": formulas.state_of(mixer, slots, **use),
+            "per_token": formulas.per_token(mixer, slots, use.state, ""),
+            "fixed": formulas.fixed(slots, use.state, ""),
+            "state": formulas.state_of(mixer, slots, use),
         }
         out.append(
             {"name": box["name"], "kind": branch_kind(mixer), "text": box["mixer"]}
             | {"pre": box["pre"], "post": box["post"], "mask": mask_info(mixer)}
-            | features(mixer, use["context"])
+            | features(mixer, use.context)
             | {name: num.json() for name, num in counted.items()}
             | {"mixer": encoded(mixer)}
         )

@@ -1,6 +1,7 @@
 """The numbers of one branch, each with the formula that its kind of mixer has."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from girih.explore.numbers import Num, Value, computed
@@ -20,9 +21,21 @@ from girih.spec import (
 from girih.spec.formats import Levels, state_format
 from girih.spec.pool import Pool, fixed_bytes
 
-Formula = tuple[str, dict[str, Value], Sequence[str]]
+Inputs = Mapping[str, Value]
+Formula = tuple[str, Inputs, Collection[str]]
 """An expression, its inputs, and the names of the tensors that it counts."""
 COST = "girih/spec/cost.py state_bytes"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Use:
+    """What a model is used for: `batch` sequences of `context` tokens, and how they are kept."""
+
+    context: int
+    batch: int = 1
+    state: str = "bfloat16"
+    sources: int = 0
+    """Entries of another stack that each sequence attends to."""
 
 
 def parameters(mixer: Any, dim: int, norms: Mapping[str, Tensor], at: str) -> Num:
@@ -35,10 +48,16 @@ def parameters(mixer: Any, dim: int, norms: Mapping[str, Tensor], at: str) -> Nu
     note = None
     if rest:
         expr = f"{expr} + rest" if expr else "rest"
-        inputs["rest"] = sum(rest.values())
+        inputs = {**inputs, "rest": sum(rest.values())}
         note = "rest: " + ", ".join(f"{name} {size:,}" for name, size in rest.items())
     total = sum(one.numel for one in tensors.values())
     return computed(total, "params", expr, inputs, at, note)
+
+
+FEED = ("gate.weight", "up.weight", "down.weight")
+SELECTIVE = tuple(f"{name}.weight" for name in ("x", "z", "o", "b", "c", "dt_down", "dt_up"))
+DUAL = tuple(f"{name}.weight" for name in ("x", "z", "o", "b", "c", "dt"))
+LATENT = tuple(f"{n}.weight" for n in ("q", "q_down", "q_up", "kv_down", "k_up", "v_up", "o"))
 
 
 def matrices(mixer: Any, dim: int) -> Formula:
@@ -48,68 +67,63 @@ def matrices(mixer: Any, dim: int) -> Formula:
     if isinstance(mixer, Attention):
         return attention(mixer, dim)
     if isinstance(mixer, CrossAttention):
-        inputs = dict(heads=mixer.heads, kv_heads=mixer.kv_heads, head_dim=mixer.head_dim)
         expr = "2 * heads * head_dim * dim + 2 * kv_heads * head_dim * source"
-        names = [f"{name}.weight" for name in "qkvo"]
-        return expr, {**inputs, "dim": dim, "source": mixer.source}, names
+        inputs = fields(mixer, "heads", "kv_heads", "head_dim", "source", dim=dim)
+        return expr, inputs, [f"{name}.weight" for name in "qkvo"]
     if isinstance(mixer, LatentAttention):
         return latent(mixer, dim)
     if isinstance(mixer, MLP):
-        names = ("gate.weight", "up.weight", "down.weight")
         many = 3 if mixer.gated else 2
-        return f"{many} * dim * hidden", dict(dim=dim, hidden=mixer.hidden), names
+        return f"{many} * dim * hidden", fields(mixer, "hidden", dim=dim), FEED
     if isinstance(mixer, Experts):
-        many = 3 if mixer.gated else 2
-        names = ("gate.weight", "up.weight", "down.weight", "router.weight")
-        inputs = dict(experts=mixer.count, dim=dim, hidden=mixer.hidden)
-        return f"experts * {many} * dim * hidden + experts * dim", inputs, names
+        expr = f"experts * {3 if mixer.gated else 2} * dim * hidden + experts * dim"
+        inputs = fields(mixer, "hidden", dim=dim, experts=mixer.count)
+        return expr, inputs, (*FEED, "router.weight")
     if isinstance(mixer, Mamba):
-        names = [f"{name}.weight" for name in ("x", "z", "o", "b", "c", "dt_down", "dt_up")]
-        inputs = dict(dim=dim, inner=mixer.inner, states=mixer.states, rank=mixer.rank)
         expr = "3 * dim * inner + 2 * inner * (rank + states) + inner * states"
-        return expr, inputs, [*names, "a_log"]
+        return expr, fields(mixer, "inner", "states", "rank", dim=dim), (*SELECTIVE, "a_log")
     if isinstance(mixer, Mamba2):
-        names = [f"{name}.weight" for name in ("x", "z", "o", "b", "c", "dt")]
-        inputs = dict(dim=dim, heads=mixer.heads, head_dim=mixer.head_dim)
-        inputs |= dict(groups=mixer.groups, states=mixer.states)
-        return "dim * (3 * heads * head_dim + 2 * groups * states + heads)", inputs, names
+        expr = "dim * (3 * heads * head_dim + 2 * groups * states + heads)"
+        return expr, fields(mixer, "heads", "head_dim", "groups", "states", dim=dim), DUAL
     wide = {name: one for name, one in mixer.tensors(dim).items() if len(one.shape) > 1}
-    inputs = {
-        name.removesuffix(".weight").replace(".", "_"): one.numel for name, one in wide.items()
-    }
+    sizes = {name.removesuffix(".weight"): one.numel for name, one in wide.items()}
+    inputs = {name.replace(".", "_"): size for name, size in sizes.items()}
     return " + ".join(inputs), inputs, list(wide)
+
+
+def fields(mixer: Any, *names: str, **more: Value) -> dict[str, Value]:
+    """Fields of a mixer by name, and other inputs of its formula."""
+    return {name: getattr(mixer, name) for name in names} | more
 
 
 def attention(mixer: Attention, dim: int) -> Formula:
     """The matrices of attention: as wide as all query heads, or as all kept ones."""
     wide = sum(name in mixer.made for name in ("q", "gate", "o"))
     kept = sum(name in mixer.made for name in ("k", "v"))
-    inputs = dict(heads=mixer.heads, head_dim=mixer.head_dim, dim=dim)
-    expr = f"{wide} * heads * head_dim * dim"
+    names, expr = ["heads", "head_dim"], f"{wide} * heads * head_dim * dim"
     if kept:
-        inputs["kv_heads"] = mixer.kv_heads
+        names.append("kv_heads")
         expr += f" + {kept} * kv_heads * head_dim * dim"
-    return expr, inputs, [f"{name}.weight" for name in mixer.made]
+    return expr, fields(mixer, *names, dim=dim), [f"{name}.weight" for name in mixer.made]
 
 
 def latent(mixer: LatentAttention, dim: int) -> Formula:
     """The matrices of latent attention: into the latents and out of them."""
-    inputs = dict(dim=dim, heads=mixer.heads, kv_rank=mixer.kv_rank, plain_dim=mixer.plain_dim)
-    inputs |= dict(rope_dim=mixer.rope_dim, value_dim=mixer.value_dim)
+    names = ("heads", "kv_rank", "plain_dim", "rope_dim", "value_dim")
+    inputs = fields(mixer, *names, dim=dim)
     query = "dim * heads * (plain_dim + rope_dim)"
     if mixer.q_rank is not None:
         inputs["q_rank"] = mixer.q_rank
         query = "dim * q_rank + q_rank * heads * (plain_dim + rope_dim)"
     expr = f"{query} + dim * (kv_rank + rope_dim) + kv_rank * heads * (plain_dim + value_dim)"
-    names = [f"{name}.weight" for name in ("q", "q_down", "q_up", "kv_down", "k_up", "v_up", "o")]
-    return f"{expr} + heads * value_dim * dim", inputs, names
+    return f"{expr} + heads * value_dim * dim", inputs, LATENT
 
 
-def kept(slots: Sequence[Slot], context: int, state: str, sources: int) -> int:
-    """The bytes that one sequence of `context` tokens leaves in some slots."""
-    pool = Pool(sequences=1, capacity=context, sources=sources)
-    once = sum(fixed_bytes(slot, state) for slot in slots if slot.fixed)
-    return pool.bytes([slot for slot in slots if not slot.fixed], state) + once
+def kept(slots: Sequence[Slot], use: Use) -> int:
+    """The bytes that one sequence leaves in some slots."""
+    pool = Pool(sequences=1, capacity=use.context, sources=use.sources)
+    once = sum(fixed_bytes(slot, use.state) for slot in slots if slot.fixed)
+    return pool.bytes([slot for slot in slots if not slot.fixed], use.state) + once
 
 
 def per_token(mixer: Any, slots: Sequence[Slot], state: str, at: str) -> Num:
@@ -136,9 +150,7 @@ WINDOWS = (
 )
 
 
-def entry(
-    mixer: Any, slots: Sequence[Slot], state: str
-) -> tuple[str, dict[str, Value], str | None]:
+def entry(mixer: Any, slots: Sequence[Slot], state: str) -> tuple[str, Inputs, str | None]:
     """The formula of the entries of one token, all alike."""
     form, (heads, width) = state_format(state), slots[0].shape
     if isinstance(form, Levels):
@@ -177,33 +189,31 @@ def fixed(slots: Sequence[Slot], state: str, at: str) -> Num:
     return computed(value, "B", f"bytes * ({' + '.join(kept)})", {**kept, "bytes": each}, at, note)
 
 
-def state_of(
-    mixer: Any, slots: Sequence[Slot], context: int, batch: int, state: str, sources: int
-) -> Num:
-    """What `batch` sequences of `context` tokens leave in a branch."""
-    value = batch * kept(slots, context, state, sources)
+def state_of(mixer: Any, slots: Sequence[Slot], use: Use) -> Num:
+    """What all sequences leave in a branch."""
     if not slots:
         return computed(0, "B", "0", {}, COST)
+    one = kept(slots, use)
+    value, tokens = use.batch * one, [slot for slot in slots if slot.every == 1]
     if slots[0].fixed:
-        inputs = {"batch": batch, "fixed": value // batch}
+        inputs = {"batch": use.batch, "fixed": one}
         return computed(value, "B", "batch * fixed", inputs, COST)
-    tokens = [slot for slot in slots if slot.every == 1]
-    size = sum(slot_bytes(slot, state) for slot in tokens)
-    inputs = {"batch": batch, "entry": size}
-    if slots[0].once:
-        return computed(value, "B", "batch * entry * sources", inputs | {"sources": sources}, COST)
-    inputs["context"] = context
-    window = slots[0].window
-    expr = "context" if window is None else "min(context, window)"
-    inputs |= {} if window is None else {"window": window}
+    size, first = sum(slot_bytes(slot, use.state) for slot in tokens), slots[0]
+    inputs = {"batch": use.batch, "entry": size}
+    if first.once:
+        inputs["sources"] = use.sources
+        return computed(value, "B", "batch * entry * sources", inputs, COST)
+    inputs["context"] = use.context
+    count, note = "context", None
+    if first.window is not None:
+        inputs["window"] = first.window
+        count = "min(context, window)"
     if len(tokens) < len(slots):
         spans = {f"span_{at}": span for at, span in enumerate(mixer.spans, 1)}
-        counts = " + ".join(f"context // {name}" for name in spans)
         inputs |= spans
-        return computed(
-            value, "B", f"batch * entry * ({expr} + 1.5 * ({counts}))", inputs, COST, WINDOWS
-        )
-    return computed(value, "B", f"batch * entry * {expr}", inputs, COST)
+        windows = " + ".join(f"context // {name}" for name in spans)
+        count, note = f"({count} + 1.5 * ({windows}))", WINDOWS
+    return computed(value, "B", f"batch * entry * {count}", inputs, COST, note)
 
 
 def whole(value: Value) -> Value:

@@ -3,8 +3,10 @@
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
 
-from girih.explore.formulas import kept, slot_bytes
+from girih.explore.formulas import Inputs, Use, kept, slot_bytes
 from girih.explore.numbers import Num, computed, summed
 from girih.spec import Cost, Flops, Model, Slot, Tensor, cost
 from girih.spec.cost import bytes_by_format, held_in, state_bytes
@@ -18,25 +20,22 @@ def formats_of(tensors: Mapping[str, Tensor], name: str) -> dict[str, str]:
     return {tensor: held_in(one, name).name for tensor, one in tensors.items()}
 
 
-def totals(
-    spec: Model,
-    formats: Mapping[str, str],
-    *,
-    context: int,
-    batch: int,
-    state: str,
-    sources: int,
-) -> dict[str, Num]:
+def totals(spec: Model, formats: Mapping[str, str], use: Use) -> dict[str, Num]:
     """The cost of a model by name, as the page shows it."""
     counted = cost(
-        spec, context=context, batch=batch, weights=formats, state=state, sources=sources
+        spec,
+        context=use.context,
+        batch=use.batch,
+        weights=formats,
+        state=use.state,
+        sources=use.sources,
     )
     tensors = spec.tensors()
     out = {"parameters": summed(by_place(spec), "params", f"{HERE} parameters")}
     out["active_parameters"] = active(counted)
     mix = bytes_by_format(tensors, formats)
     out["weight_bytes"] = summed(mix, "B", f"{HERE} weight_bytes")
-    out |= remembered(spec, counted, sources)
+    out |= remembered(spec, counted, use)
     out["memory"] = summed(
         {"weights": counted.weight_bytes, "state": counted.state_bytes}, "B", HERE
     )
@@ -83,29 +82,27 @@ def kind_of(slot: Slot) -> str:
     return "latent" if slot.name == "latent" else "growing" if slot.window is None else "window"
 
 
-def by_kind(
-    slots: Mapping[Slot, int], context: int, state: str, sources: int = 0
-) -> dict[str, int]:
-    """The bytes that one sequence of `context` tokens leaves, by how it grows."""
+def by_kind(slots: Mapping[Slot, int], use: Use) -> dict[str, int]:
+    """The bytes that one sequence leaves, by how they grow."""
     out: dict[str, int] = {}
     for slot, times in slots.items():
-        size = times * kept([slot], context, state, sources)
-        out[kind_of(slot)] = out.get(kind_of(slot), 0) + size
+        out[kind_of(slot)] = out.get(kind_of(slot), 0) + times * kept([slot], use)
     return out
 
 
-def remembered(spec: Model, counted: Cost, sources: int) -> dict[str, Num]:
+def remembered(spec: Model, counted: Cost, use: Use) -> dict[str, Num]:
     """The bytes of state: of all, of a token more, and of what is the same at any length."""
-    slots, batch, state, context = growing(spec), counted.batch, counted.state, counted.context
-    parts = by_kind(slots, context, state, sources)
+    slots, batch, state, context = growing(spec), use.batch, use.state, use.context
+    parts = by_kind(slots, use)
     where, at = f"{HERE} state_bytes", f"at {context:,} tokens in {state}"
     classic = keys_and_values(slots, state)
     if classic is None:
         names = " + ".join(parts) or "0"
-        expr, whole = f"batch * ({names})", {"batch": batch, **parts}
+        expr = f"batch * ({names})"
+        whole: Inputs = {"batch": batch, **parts}
     else:
-        expr, whole = f"batch * context * {classic[0]}", {"batch": batch, "context": context}
-        whole |= classic[1]
+        expr = f"batch * context * {classic[0]}"
+        whole = {"batch": batch, "context": context, **classic[1]}
     held = computed(counted.state_bytes, "B", expr, whole, where, at)
     still = {"batch": batch, "fixed": parts.get("fixed", 0)}
     return {
@@ -190,28 +187,25 @@ def read(counted: Cost) -> dict[str, Num]:
     }
     if counted.experts:
         passed = counted.experts - counted.experts_touched
-        inputs_: dict[str, int | float] = {"experts": counted.experts, "passed_by": passed}
         out["experts_touched"] = computed(
             counted.experts_touched,
             "",
             "experts - passed_by",
-            inputs_,
+            {"experts": counted.experts, "passed_by": passed},
             "girih/spec/experts.py touched",
             "an expert is passed by if none of the tokens of a step chose it",
         )
     return out
 
 
-def curve(
-    spec: Model, contexts: Sequence[int], *, batch: int, state: str, sources: int = 0
-) -> dict[str, list[int]]:
+def curve(spec: Model, contexts: Sequence[int], use: Use) -> dict[str, Any]:
     """The bytes of state against tokens: of all under "state", and of each kind."""
     slots = growing(spec)
-    rows = [by_kind(slots, tokens, state, sources) for tokens in contexts]
+    rows = [by_kind(slots, replace(use, context=tokens)) for tokens in contexts]
     kinds = list(dict.fromkeys(kind for row in rows for kind in row))
-    by = {kind: [batch * row.get(kind, 0) for row in rows] for kind in kinds}
-    whole = [batch * sum(row.values()) for row in rows]
-    return {"contexts": list(contexts), "state": whole, "by": by}  # type: ignore[dict-item]
+    by = {kind: [use.batch * row.get(kind, 0) for row in rows] for kind in kinds}
+    whole = [use.batch * sum(row.values()) for row in rows]
+    return {"contexts": list(contexts), "state": whole, "by": by}
 
 
 def contexts_up_to(most: int, steps: int = 33) -> list[int]:
