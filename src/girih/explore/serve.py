@@ -9,6 +9,7 @@ import threading
 import webbrowser
 from collections.abc import Callable
 from types import FrameType
+from typing import Any
 
 import uvicorn
 
@@ -109,26 +110,30 @@ def serve(
     Raises ValueError or OSError in one line for a model that is none or a port that is taken.
     """
     desk = Desk(models)
-    with listening(host, port) as made:
-        names, any_address = names_of(host)
-        app = application(desk, names, any_address)
-        config = uvicorn.Config(
-            app,
-            log_level="warning",
-            access_log=False,
-            server_header=False,
-            proxy_headers=False,
-            lifespan="off",
-            ws="none",
-            timeout_graceful_shutdown=PATIENCE,
-        )
-        address = address_of(made, host)
-        told(address)
-        if browser:
-            opened(address)
-        try:
-            Server(config, desk).run(sockets=[made])
-        except KeyboardInterrupt:
-            pass  # how it is meant to end
-        finally:
-            desk.close(PATIENCE)
+    try:
+        with listening(host, port) as made:
+            names, any_address = names_of(host)
+            server = Server(config_of(application(desk, names, any_address)), desk)
+            address = address_of(made, host)
+            told(address)
+            if browser:
+                opened(address)
+            server.run(sockets=[made])
+    except KeyboardInterrupt:
+        pass  # how it is meant to end
+    finally:
+        desk.close(PATIENCE)
+
+
+def config_of(app: Any) -> uvicorn.Config:
+    """How the application is served: quietly, and without what it has no use for."""
+    return uvicorn.Config(
+        app,
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        lifespan="off",
+        ws="none",
+        timeout_graceful_shutdown=PATIENCE,
+    )
