@@ -10,4 +10,3 @@ import { view as rope } from "./rope/index.tsx";
 import type { View } from "./view.ts";
 import { view as whatif } from "./whatif/index.tsx";
 
-export const views: View[] = [chat, blocks, embedding, attention, rope, flash, whatif, compare];
