@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import girih
-from girih.checkpoints.source import Source, open_source, sample_path
+from girih.checkpoints.samples import sample_path
+from girih.checkpoints.source import Source, open_source
 from girih.checkpoints.text import tokenizer_of
 from girih.engine.prompt import Prompter
 from girih.explore.describe import kinds, spec_info
