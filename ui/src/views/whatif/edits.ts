@@ -17,7 +17,7 @@ export interface Field {
 export function fields(mixer: Record<string, unknown>, before = ""): Field[] {
   const out: Field[] = [];
   for (const [name, value] of Object.entries(mixer)) {
-    if (name === "node" || name === "kind" || name === "type") continue;
+    if (name === "type") continue;
     if (typeof value === "number" || typeof value === "string" || typeof value === "boolean") {
       out.push({ name: before + name, value });
     } else if (Array.isArray(value)) {

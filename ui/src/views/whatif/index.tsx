@@ -6,7 +6,6 @@ import { asked, info, level, model, reason, refresh, spec } from "../../app/sess
 import { link, param } from "../../app/url.ts";
 import { Refused, source } from "../../data/source.ts";
 import type { BranchInfo, ModelInfo, Priced, SpecInfo } from "../../data/types.ts";
-import { Chip } from "../../parts/chip.tsx";
 import { Choice, Controls, Slider } from "../../parts/controls.tsx";
 import { Failed, Figure, useAsked, Waiting } from "../../parts/figure.tsx";
 import { KINDS, role, runs } from "../../parts/stack.tsx";
@@ -160,7 +159,7 @@ function One({ field, branch, edits, error }: OneProps) {
           <option value="false">no</option>
         </select>
       ) : (
-        <input id={id} type={typeof field.value === "number" ? "number" : "text"} step="any" value={String(value)}
+        <input id={id} type="text" inputMode={typeof field.value === "number" ? "decimal" : "text"} value={String(value)}
           aria-invalid={wrong ? true : undefined} aria-describedby={wrong ? `${id}-said` : undefined}
           onInput={(event) => set(event.currentTarget.value)} />
       )}

@@ -1,0 +1,203 @@
+"""The models at hand: listed by id, known from their headers, loaded when they are first wanted."""
+
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import girih
+from girih.checkpoints.samples import sample_path
+from girih.checkpoints.source import Source, open_source
+from girih.checkpoints.text import tokenizer_of
+from girih.engine.prompt import Prompter
+from girih.explore.describe import kinds, spec_info
+from girih.explore.machine import memory
+from girih.explore.numbers import computed
+from girih.explore.pieces import Pieces
+from girih.explore.refusal import Refusal, line_of
+from girih.spec import Model as Spec
+
+SAMPLE = "sample"
+
+
+@dataclass
+class Entry:
+    """One listed model."""
+
+    id: str
+    name: str
+    """What it is loaded by."""
+    source: Source
+    about: str
+    sample: bool = False
+    status: str = "idle"
+    error: str | None = None
+    model: Any = None
+    used: int = 0
+    """When it last was: the larger, the later."""
+    reader: "Reader | None" = field(default=None, repr=False)
+
+    @property
+    def bytes(self) -> int:
+        """The bytes of its weights."""
+        return self.source.weight_bytes
+
+
+class Reader:
+    """What turns texts into tokens of a model and back; it needs no weights."""
+
+    def __init__(self, source: Source) -> None:
+        self.tokenizer = tokenizer_of(source)
+        spec = source.spec
+        self.prompter = Prompter(self.tokenizer, spec.stacks[-1].input.vocab, spec.context)
+        self.pieces = Pieces(self.tokenizer)
+
+    @property
+    def chats(self) -> bool:
+        """Whether there is a chat template."""
+        return self.prompter.template is not None
+
+
+class Shelf:
+    """The models that may be asked for, and those of them that are loaded.
+
+    Loaded ones take at most `limit` bytes together (half the machine's memory unless it is said),
+    but for the one in use: the least recently used goes first, and `gone` is told its id.
+    """
+
+    def __init__(
+        self,
+        models: Iterable[str] = (),
+        *,
+        limit: int | None = None,
+        gone: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        self.entries: dict[str, Entry] = {}
+        self.limit = memory() // 2 if limit is None else limit
+        self.gone, self.clock = gone, 0
+        for name in models:
+            self.add(name, open_source(name, weights=False))
+        self.first = next(iter(self.entries), None)
+        self.add_samples()
+        if not self.entries:
+            raise ValueError("no model is at hand: name one, as in `girih explore MODEL`")
+
+    def add(self, name: str, source: Source, **more: Any) -> Entry:
+        """List a model under an id of its own."""
+        id = self.unused(name)
+        entry = Entry(id, name, source, **{"about": about(source), **more})
+        self.entries[id] = entry
+        return entry
+
+    def add_samples(self) -> None:
+        """List the models that come with the package, and the sample where it is installed."""
+        try:
+            sample_path()
+        except FileNotFoundError:
+            return
+        if not any(entry.name == SAMPLE for entry in self.entries.values()):
+            self.add(SAMPLE, open_source(SAMPLE, weights=False))
+
+    def unused(self, name: str) -> str:
+        """An id made of the end of a name: letters that need no care in an address."""
+        last = name.rstrip("/").rpartition("/")[2]
+        word = re.sub(r"[^A-Za-z0-9_.-]+", "-", last).strip("-.")[:60] or "model"
+        count, id = 1, word
+        while id in self.entries:
+            count += 1
+            id = f"{word}-{count}"
+        return id
+
+    def entry(self, id: str) -> Entry:
+        """The model of an id; raises Refusal for one that is not listed."""
+        if id not in self.entries:
+            raise Refusal(404, f"no model {id[:80]!r} is listed; listed: {', '.join(self.entries)}")
+        return self.entries[id]
+
+    @property
+    def default(self) -> str:
+        """The id of the model that is looked at first."""
+        if self.first is not None:
+            return self.first
+        return SAMPLE if SAMPLE in self.entries else next(iter(self.entries))
+
+    def infos(self) -> list[dict[str, Any]]:
+        """All models as the page lists them."""
+        return [self.info(entry) for entry in list(self.entries.values())]
+
+    def info(self, entry: Entry) -> dict[str, Any]:
+        """One model as the page lists it."""
+        source, where = entry.source, "girih/spec/cost.py"
+        counted = sum(tensor.numel for tensor in source.spec.tensors().values())
+        return {
+            "id": entry.id,
+            "label": source.label,
+            "about": entry.about,
+            "sample": entry.sample,
+            "kinds": kinds(source.spec),
+            "parameters": computed(counted, "params", "tensors", {"tensors": counted}, where).json(),
+            "weights": computed(entry.bytes, "B", "stored", {"stored": entry.bytes}, where).json(),
+            "context": source.spec.context,
+            "chat": self.reader(entry.id).chats,
+            "status": entry.status,
+            "error": entry.error,
+        }
+
+    def source(self, id: str) -> Source:
+        """What is known of a model from its header."""
+        return self.entry(id).source
+
+    def spec(self, id: str) -> Spec:
+        """The spec of a model."""
+        return self.source(id).spec
+
+    def spec_info(self, id: str, **use: Any) -> dict[str, Any]:
+        """A spec as the page shows it."""
+        source = self.source(id)
+        return spec_info(source.spec, id=id, label=source.label, formats=source.formats, **use)
+
+    def reader(self, id: str) -> Reader:
+        """What turns texts into tokens of a model."""
+        entry = self.entry(id)
+        if entry.reader is None:
+            entry.reader = Reader(entry.source)
+        return entry.reader
+
+    def model(self, id: str) -> Any:
+        """A model, loaded; on the worker's thread alone. Raises ValueError or OSError.
+
+        What failed is told in the list, and tried again when it is asked for again.
+        """
+        entry = self.entry(id)
+        if entry.model is None:
+            self.make_room(entry)
+            entry.status, entry.error = "loading", None
+            try:
+                entry.model = girih.load(entry.name)
+            except BaseException as error:
+                entry.status, entry.error = "failed", line_of(error)
+                raise
+            entry.status = "ready"
+        self.clock += 1
+        entry.used = self.clock
+        return entry.model
+
+    def loaded(self, id: str) -> bool:
+        """Whether a model need not be loaded first."""
+        return self.entry(id).model is not None
+
+    def make_room(self, wanted: Entry) -> None:
+        """Let loaded models go until another has room."""
+        held = [entry for entry in self.entries.values() if entry.model is not None]
+        for entry in sorted(held, key=lambda one: one.used):
+            if sum(one.bytes for one in held) + wanted.bytes <= self.limit:
+                return
+            held.remove(entry)
+            entry.model, entry.status = None, "idle"
+            self.gone(entry.id)
+
+
+def about(source: Source) -> str:
+    """A model in a few words."""
+    stack = source.spec.stacks[-1]
+    return f"{len(stack.layers)} layers, {stack.dim:,} numbers a token"
