@@ -3,7 +3,9 @@
 import { view as blocks } from "./blocks/index.tsx";
 import { view as chat } from "./chat/index.tsx";
 import { view as compare } from "./compare/index.tsx";
+import { view as reasoning } from "./reasoning/index.tsx";
+import { view as reference } from "./reference/index.tsx";
 import type { View } from "./view.ts";
 import { view as whatif } from "./whatif/index.tsx";
 
-export const views: View[] = [chat, blocks, whatif, compare];
+export const views: View[] = [chat, blocks, whatif, compare, reasoning, reference];
