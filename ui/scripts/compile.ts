@@ -45,7 +45,7 @@ export function written(reference: Reference): string {
 }
 
 function idOf(page: Page): string {
-  const id = /([a-z0-9-]+)\.md$/.exec(page.file)?.[1];
+  const id = /^([a-z0-9-]+)\.md$/.exec(page.file)?.[1];
   if (!id) throw new PageError(page.file, 1, "a file is named by small letters, digits and dashes: kv-cache.md");
   return id;
 }

@@ -19,8 +19,8 @@ export function Tile({ category, size }: { category: Category; size: number }) {
 
 export function Rosette() {
   return (
-    <svg class="rosette" viewBox={ROSETTE.box} aria-hidden="true">
-      <path d={ROSETTE.line} />
-    </svg>
+    <div class="sky" aria-hidden="true">
+      <svg class="rosette" viewBox={ROSETTE.box}><path d={ROSETTE.line} /></svg>
+    </div>
   );
 }

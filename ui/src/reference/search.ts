@@ -61,13 +61,14 @@ function fit(word: string, one: Indexed): number {
 /** The entries in which every word is found, the best first; all of them where nothing is asked. */
 export function search(index: readonly Indexed[], asked: string): Entry[] {
   const all = words(asked);
+  if (!all.length) return index.map((one) => one.entry);
   const phrase = folded(asked);
   const scored = index.flatMap((one) => {
     const fits = all.map((word) => fit(word, one));
     if (fits.includes(0)) return [];
-    const whole = phrase && one.names.some((name) => name.startsWith(phrase)) ? 20 : 0;
+    const whole = one.names.some((name) => name.startsWith(phrase)) ? 20 : 0;
     return [{ entry: one.entry, score: whole + fits.reduce((sum, value) => sum + value, 0) }];
   });
-  scored.sort((a, b) => b.score - a.score);
+  scored.sort((a, b) => b.score - a.score || a.entry.title.length - b.entry.title.length);
   return scored.map((one) => one.entry);
 }
