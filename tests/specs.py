@@ -29,6 +29,7 @@ from girih.spec import (
     Model,
     OwnKeys,
     Parallel,
+    Prefix,
     ProportionalScaling,
     RelativeBias,
     RMSNorm,
@@ -283,6 +284,7 @@ PURE = {
     "full": decoder(replace(GQA, mask=Full())),
     "relative-bias-of-both-sides": relative(Full(), two_sided=True),
     "two-sided-window": decoder(replace(GQA, mask=Sliding(left=3, right=2))),
+    "prefix": decoder(replace(GQA, mask=Prefix(length=9))),
 }
 """Rows whose tokens see later ones: they run whole and keep no state."""
 PURE |= PURE_SCANS

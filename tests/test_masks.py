@@ -4,16 +4,18 @@ import pytest
 import torch
 
 from calls import drawn, same
-from girih.kernels import blocked, pytorch, reference
+from girih.kernels import blocked, gpu, native, pytorch, reference
 from girih.kernels.calls import AttentionCall
 from girih.nn.attention import band
-from girih.spec import Causal, Chunked, Full, Sliding
+from girih.spec import Causal, Chunked, Full, Prefix, Sliding, SpecError
+from girih.spec.graph import mask_words
 
 MASKS = [
     Causal(),
     Full(),
     *(Sliding(left=left, right=right) for left in (0, 1, 4, 30) for right in (0, 3)),
     *(Chunked(size=size) for size in (1, 5, 30)),
+    *(Prefix(length=length) for length in (1, 6, 18, 40)),
 ]
 LENGTHS = [(1, 1), (7, 7), (1, 20), (6, 20), (20, 20)]
 """New tokens, and all of them."""
@@ -111,3 +113,18 @@ def test_gradients_through_blocks(mask):
     (reference.attention(theirs) * weights).sum().backward()
     for mine, right in zip(*leaves, strict=True):
         same(mine.grad, right.grad)
+
+
+def test_no_other_backend_takes_a_prefix():
+    call = asked(Prefix(length=6), (13, 1, 5), (13, 20, 24))
+    assert gpu.unreadable(call) == "it has no prefix that is seen from before"
+    call.k_KND = [keys.bfloat16() for keys in call.k_KND]
+    call.v_KND = [values.bfloat16() for values in call.v_KND]
+    assert native.refuses("attention", call) == "it attends to all keys or to those before a query"
+    assert asked(Prefix(length=1), (4,), (4,)).band.causal
+
+
+def test_a_prefix_says_what_it_is():
+    assert mask_words(Prefix(length=1200)) == "prefix of 1,200 both ways, then causal"
+    with pytest.raises(SpecError, match="length 0"):
+        Prefix(length=0)

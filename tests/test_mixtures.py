@@ -185,7 +185,7 @@ def test_statistics_of_routers():
     assert load.largest == pytest.approx(max(load.shares) * 12) and 0 < load.entropy <= 1
     taken = capture.taken["decoder.layers.0.mlp.weights"][0]
     assert torch.allclose(taken.sum(1), torch.full((3,), 2.5))
-    assert not Capture("hidden").wants("router")
+    assert not Capture("hidden").wants("router", "decoder")
 
 
 def test_stacked_experts_on_disk_are_read_too(tmp_path):

@@ -30,9 +30,9 @@ _NODES = (
     "MLP Alibi AllHeads Attention Branch Causal Chunked ClampedGate CrossAttention DeltaNet "
     "DynamicScaling Experts FrequencyFactors Full GroupedAttention Head LatentAttention Layer "
     "LayerInput LayerInputs LayerNorm Learned LinearScaling Llama3Scaling LongScaling Mamba "
-    "Mamba2 OutputGate OwnKeys Parallel ProportionalScaling RMSNorm RelativeBias Reversed Rope "
-    "Router RouterGroups Sections SharedBias SharedExpert SharedKeys ShortConv Sinusoid Sliding "
-    "Stack StateSpace Tokens YarnScaling"
+    "Mamba2 OutputGate OwnKeys Parallel Prefix ProportionalScaling RMSNorm RelativeBias Reversed "
+    "Rope Router RouterGroups Sections SharedBias SharedExpert SharedKeys ShortConv Sinusoid "
+    "Sliding Stack StateSpace Tokens YarnScaling"
 )
 _WHERE |= dict.fromkeys(_NODES.split(), "girih.spec")
 

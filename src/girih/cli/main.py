@@ -26,12 +26,15 @@ COMMANDS = {
     "bench": "how fast a model runs here, and how near to the machine's limits",
 }
 EXAMPLES = """\
-MODEL is a folder (Hugging Face or girih), a GGUF file, a hub id such as owner/name, or `sample`.
+MODEL is a folder (Hugging Face or girih), a GGUF file, a hub id such as owner/name, `sample`, or a
+tiny trained model that comes with girih: tiny-gqa, tiny-window, tiny-grouped, tiny-latent,
+tiny-experts, tiny-mamba, tiny-hybrid.
 
 examples:
   girih show sample
   girih run sample "Why is the sky blue?" --stats
   girih chat sample
+  girih show tiny-mamba
   girih run --help
 """
 FAILED, USAGE, INTERRUPTED = 1, 2, 130

@@ -136,20 +136,33 @@ class Model:
 
     @torch.no_grad()
     def capture(
-        self, prompt: Prompt, what: str | Collection[str] = KINDS, limit: int = DEFAULT_LIMIT
+        self,
+        prompt: Prompt,
+        what: str | Collection[str] = KINDS,
+        limit: int = DEFAULT_LIMIT,
+        only: str | Collection[str] | None = None,
     ) -> dict[str, Tensor]:
         """Hidden states [T, M] ("hidden") and attention maps [heads, T, T] ("attention") by path.
 
         Of mixtures of experts ("router") their scores [T, E], and the chosen with weights [T, k].
-        At most `limit` bytes are kept; raises ValueError before more would be computed.
+        If it is asked for, of attentions ("heads") queries, keys and values [T, heads, width], as
+        they attend and before their rotation, and what they mix; of scans ("scan") what they are
+        made of: steps, rates, inputs. With `only`, of what stands at these paths or within, as
+        "decoder.layers.3" and "decoder.layers.3.attn". At most `limit` bytes are kept; raises
+        ValueError before more would be computed, and for a path that the model has not got.
         """
-        chosen = Capture(what, limit)
-        ids = self.prompter.tokens(prompt)
+        return joined(self.captured(self.prompter.tokens(prompt), Capture(what, limit, only)))
+
+    @torch.no_grad()
+    def captured(self, ids: list[int], chosen: Capture) -> Capture:
+        """The same of token ids, as it was taken: pieces, and how scores become weights."""
+        for path in sorted(chosen.only or ()):
+            known(self.spec, path)
         # A map is of the whole prompt; the limit has bounded it before it is computed.
-        whole = chosen.wants("attention")
+        whole = "attention" in chosen.what
         for _ in self.chunks(ids, whole=whole, logits="last", capture=chosen):
             pass
-        return {path: torch.cat(values) for path, values in chosen.taken.items()}
+        return chosen
 
     def explain(self) -> list[dict[str, Any]]:
         """Which backend runs each operation of each run of equal layers, and who refused why."""
@@ -229,6 +242,24 @@ def several(prompts: Any) -> list[Any]:
         raise ValueError("no prompt is given")
     one = all(isinstance(item, Mapping) or not isinstance(item, Iterable) for item in items)
     return [items] if one else items
+
+
+def joined(taken: Capture) -> dict[str, Tensor]:
+    """What was taken of the steps of one sequence, by path."""
+    return {path: torch.cat(values) for path, values in taken.taken.items()}
+
+
+def known(spec: Spec, path: str) -> None:
+    """Raise ValueError for a path at which, and within which, no branch and no stream stands."""
+    for stack in spec.stacks:
+        if any(f"{leaf}.".startswith(f"{path}.") for leaf, _ in stack.leaves()):
+            return
+        if path == f"{stack.name}.embed":
+            return
+    raise ValueError(
+        f"capture: there is no {shown(path)} in the model; a path is like "
+        f"{next(leaf for leaf, _ in spec.stacks[-1].leaves())}"
+    )
 
 
 def causal(spec: Spec) -> bool:

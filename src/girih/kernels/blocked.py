@@ -50,7 +50,8 @@ def blocks(
     for first in range(start, end, size):
         last = min(first + size, end) - 1
         low = max(call.band.first(first), first_key)
-        high = end if call.band.right is None else min(last + call.band.right + 1, end)
+        right = call.band.right
+        high = end if right is None else min(max(last + right + 1, call.band.prefix), end)
         own_THD = q_THD[first - start : last + 1 - start]
         keys, values = (x[:, low - first_key : high - first_key] for x in (k_KND, v_KND))
         yield attend(own_THD, keys, values, first, low, call)

@@ -19,17 +19,19 @@ from girih.kernels.packed import Packed
 class Band:
     """Which keys a query sees: of its own chunk, so many before it and so many after it.
 
-    None sets no bound. Every query sees itself.
+    None sets no bound. Every query sees itself, and all of the first `prefix` keys.
     """
 
     left: int | None = None
     right: int | None = 0
     chunk: int | None = None
+    prefix: int = 0
 
     @property
     def causal(self) -> bool:
         """Whether a query sees all before it and nothing else."""
-        return self.left is None and self.right == 0 and self.chunk is None
+        bounded = self.left is not None or self.chunk is not None or self.prefix > 1
+        return self.right == 0 and not bounded
 
     @property
     def full(self) -> bool:

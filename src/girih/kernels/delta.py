@@ -98,6 +98,15 @@ def ready(
     )
 
 
+def inside(call: DeltaCall) -> dict[str, Tensor]:
+    """Its terms: q and k [T, G, K], v [T, H, V], what is kept [T, H, E], and beta [T, H]."""
+    q_TG1K, k_TG1K, v_TGRV, log_TGRE, beta_TGR = ready(
+        call.rule, call.qkv_TC, call.f_TD, call.beta_TH
+    )
+    out = {"q": q_TG1K[:, :, 0], "k": k_TG1K[:, :, 0], "v": v_TGRV.flatten(1, 2)}
+    return out | {"keep": log_TGRE.exp().flatten(1, 2), "beta": beta_TGR.flatten(1)}
+
+
 def unit(x_TGK: Tensor) -> Tensor:
     """Vectors brought to length one."""
     return x_TGK * torch.rsqrt(x_TGK.square().sum(-1, keepdim=True) + SMALLEST)

@@ -110,7 +110,7 @@ def seen(
     key_N = torch.arange(first_key, first_key + keys, device=device)
     out_TN = torch.ones(tokens, keys, dtype=torch.bool, device=device)
     if band.right is not None:
-        out_TN &= key_N <= query_T1 + band.right
+        out_TN &= (key_N <= query_T1 + band.right) | (key_N < band.prefix)
     if band.left is not None:
         out_TN &= key_N >= query_T1 - band.left
     if band.chunk is not None:

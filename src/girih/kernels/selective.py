@@ -71,6 +71,14 @@ def selective(call: SelectiveCall) -> tuple[Tensor, Tensor]:
     return unbatched(ys).to(call.x_TC.dtype), torch.cat(last)
 
 
+def inside(call: SelectiveCall) -> dict[str, Tensor]:
+    """Its terms: x, steps delta [T, C], B and C [T, N]; of all tokens A, the rate [C, N], and D [C]."""
+    x_TC, dt_TC, b_TN, c_TN, _ = rows(call)
+    rate_CN = -torch.exp(call.channels.a_log_CN.to(wide(call.x_TC)))
+    out = {"x": x_TC, "delta": softplus(dt_TC), "b": b_TN, "c": c_TN}
+    return out | {"rate": rate_CN, "skip": call.channels.skip_C}
+
+
 def rows(call: SelectiveCall) -> list[Tensor]:
     """x, dt, B, C, z, normed where they are."""
     b_TN, c_TN = (

@@ -80,6 +80,14 @@ def ssd(call: SsdCall) -> tuple[Tensor, Tensor]:
     return gated(unbatched(ys), call), torch.cat(last)
 
 
+def inside(call: SsdCall) -> dict[str, Tensor]:
+    """Its terms: x [T, H, P], steps delta [T, H], B and C [T, G, N]; of all tokens A, the rate, D [H]."""
+    _, dt_TH = steps(call)
+    out = {"x": call.x_THP, "delta": dt_TH, "b": call.b_TGN, "c": call.c_TGN}
+    rate_H = -torch.exp(call.heads.a_log_H.to(dt_TH.dtype))
+    return out | {"rate": rate_H, "skip": call.heads.skip_H}
+
+
 def steps(call: SsdCall) -> tuple[Tensor, Tensor]:
     """The logarithms of what states keep, dt A, and the steps dt: [T, H] each."""
     heads, dtype = call.heads, wide(call.x_THP)

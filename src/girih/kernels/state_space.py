@@ -46,6 +46,13 @@ class StateSpaceCall:
         return y_TC.to(self.u_TC.dtype), torch.view_as_real(torch.stack(states))
 
 
+def inside(call: StateSpaceCall) -> dict[str, Tensor]:
+    """Its terms: u [T, C]; of all tokens what modes keep, take, give, complex [C, P], and D [C]."""
+    modes = call.modes
+    out = {"x": call.u_TC, "keep": modes.decay_CP, "drive": modes.drive_CP}
+    return out | {"read": modes.read_CP, "skip": modes.skip_C}
+
+
 def discretised(
     a_CP: Tensor, b_CP: Tensor, dt_C1: Tensor | float, method: str
 ) -> tuple[Tensor, Tensor]:

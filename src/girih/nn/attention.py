@@ -9,8 +9,9 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from girih.kernels import dispatch, reference
+from girih.kernels import dispatch
 from girih.kernels.calls import CAUSAL, FULL, AppendCall, AttentionCall, Band, Heads, Rows
+from girih.nn import look
 from girih.nn.positions import biases
 from girih.nn.registry import Place, builds, made
 from girih.nn.weight import Products, weights
@@ -21,6 +22,7 @@ from girih.spec import (
     Chunked,
     Mask,
     OwnKeys,
+    Prefix,
     RelativeBias,
     Rope,
     SharedBias,
@@ -105,9 +107,12 @@ class Attention(nn.Module):
         if self.lends:
             step.lent[self.path] = k_KND, v_KND
         call = self.call(q_THD, k_KND, v_KND, step, append)
-        if step.capture is not None and step.capture.wants("attention"):
-            shown(call, step, self.path)
-        mixed_TO = dispatch.attention(call, exact=self.exact).flatten(1)
+        if step.capture is not None and step.capture.wants("attention", self.path):
+            look.maps(call, step, self.path)
+        mixed_THD = dispatch.attention(call, exact=self.exact)
+        if step.capture is not None and step.capture.wants("heads", self.path):
+            look.heads(call, append, mixed_THD, step, self.path)
+        mixed_TO = mixed_THD.flatten(1)
         if gate_TO is not None:
             mixed_TO = mixed_TO * gate_TO.sigmoid()
         return self.out(Rows(mixed_TO, None, rows.dtype, rows.rounds, rows.onto))
@@ -179,20 +184,12 @@ class Attention(nn.Module):
         )
 
 
-def shown(call: AttentionCall, step: Step, path: str) -> None:
-    """Capture the map of each sequence: [H, T, N]."""
-    assert step.capture is not None
-    for q_THD, k_KND, _, end in call.sequences():
-        size = q_THD.shape[1] * q_THD.shape[0] * k_KND.shape[1]
-        step.capture.reserve(path, size, 4)
-        firsts = end - q_THD.shape[0], end - k_KND.shape[1]
-        step.capture.put(path, reference.attention_weights(q_THD, k_KND, *firsts, call))
-
-
 def band(mask: Mask) -> Band:
     """What kernels are told of a mask."""
     if isinstance(mask, Sliding):
         return Band(left=mask.left, right=mask.right)
     if isinstance(mask, Chunked):
         return Band(chunk=mask.size)
+    if isinstance(mask, Prefix):
+        return Band(prefix=mask.length)
     return CAUSAL if isinstance(mask, Causal) else FULL

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from girih.kernels import dispatch
 from girih.kernels.calls import FULL, AttentionCall, Rows
-from girih.nn.attention import shown
+from girih.nn import look
 from girih.nn.registry import Place, builds, made
 from girih.nn.weight import Products, weights
 from girih.spec import CrossAttention as CrossNode
@@ -40,8 +40,8 @@ class CrossAttention(nn.Module):
         if self.q_norm is not None:
             q_THD = self.q_norm(q_THD)
         call = self.call(q_THD, *self.kept(rows, step), step)
-        if step.capture is not None and step.capture.wants("attention"):
-            shown(call, step, self.path)
+        if step.capture is not None and step.capture.wants("attention", self.path):
+            look.maps(call, step, self.path)
         mixed_TO = dispatch.attention(call, exact=self.exact).flatten(1)
         return self.out(Rows(mixed_TO, None, rows.dtype, rows.rounds, rows.onto))
 

@@ -3,11 +3,11 @@
 import torch
 from torch import Tensor, nn
 
-from girih.kernels import dispatch
+from girih.kernels import delta, dispatch
 from girih.kernels.calls import Rows
 from girih.kernels.conv import ConvCall, Taps
 from girih.kernels.delta import DeltaCall, DeltaRule
-from girih.nn import initial
+from girih.nn import initial, look
 from girih.nn.conv import ShortConv, convolved
 from girih.nn.registry import Place, builds, made
 from girih.nn.weight import Products, weights
@@ -114,6 +114,8 @@ class DeltaNet(nn.Module):
             carrier=step.carrier(self.path, "scan"),
             spans=step.spans,
         )
+        if step.capture is not None and step.capture.wants("scan", self.path):
+            look.scan(call, delta.inside, (), self.path, step)
         y_TO, last_SHKV = dispatch.delta(call, exact=self.exact)
         if last_SHKV is not None:
             step.carry(self.path, scan=last_SHKV)

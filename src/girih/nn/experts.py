@@ -117,7 +117,7 @@ class Experts(nn.Module):
     def forward(self, rows: Rows, step: Step) -> Tensor:
         """[T, M] -> [T, M], added onto what the rows say."""
         routed = self.router(rows.alone())
-        if step.capture is not None and step.capture.wants("router"):
+        if step.capture is not None and step.capture.wants("router", self.path):
             step.capture.put(f"{self.path}.scores", routed.scores_TE)
             step.capture.put(f"{self.path}.chosen", routed.chosen_Tk)
             step.capture.put(f"{self.path}.weights", routed.weights_Tk)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from girih.kernels import dispatch, reference
 from girih.kernels.calls import CAUSAL, FULL, AttentionCall, Rows
 from girih.kernels.grouped import Far, GroupedCall, pooled
+from girih.nn import look
 from girih.nn.attention import Attention
 from girih.nn.registry import Place, builds
 from girih.nn.rotary import rotation
@@ -57,9 +58,12 @@ class GroupedAttention(nn.Module):
         append = inner.append(inner.into(rows.alone()), step)
         q_THD, k_KND, v_KND = dispatch.append(append, exact=self.exact)
         call = self.call(q_THD, list(k_KND), list(v_KND), step)
-        if step.capture is not None and step.capture.wants("attention"):
-            shown(call, step, self.path)
+        if step.capture is not None and step.capture.wants("attention", self.path):
+            look.grouped_maps(call, step, self.path)
         mixed_THD = dispatch.grouped(call, exact=self.exact)
+        if step.capture is not None and step.capture.wants("heads", self.path):
+            look.heads(call, append, mixed_THD, step, self.path)
+            look.representatives(call, step, self.path)
         return inner.out(Rows(mixed_THD.flatten(1), None, rows.dtype, rows.rounds, rows.onto))
 
     def call(
@@ -201,17 +205,6 @@ def pieces(windows: range, span: int) -> Iterator[range]:
     size = max(1, TOKENS // span)
     for start in range(windows.start, windows.stop, size):
         yield range(start, min(start + size, windows.stop))
-
-
-def shown(call: GroupedCall, step: Step, path: str) -> None:
-    """Capture the map of each sequence: [H, T, keys of its windows, then representatives]."""
-    assert step.capture is not None
-    for index, q_THD in enumerate(call.q_THD.split(list(call.counts))):
-        start, windows = call.reach(index)
-        keys = call.ends[index] - start + sum(map(len, windows))
-        step.capture.reserve(path, q_THD.shape[1] * q_THD.shape[0] * keys, 4)
-        k_KND, _, seen_TN = call.of(index)
-        step.capture.put(path, reference.grouped_weights(q_THD, k_KND, seen_TN, call.scale))
 
 
 def packed(parts: Sequence[Tensor], like: Level) -> Tensor:

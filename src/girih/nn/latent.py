@@ -13,9 +13,11 @@ import torch
 from torch import Tensor, nn
 
 from girih.kernels import dispatch
+from girih.kernels import latent as latents
 from girih.kernels.calls import AttentionCall, Heads, Rows
 from girih.kernels.latent import LatentCall, PerHeadCall, parts
-from girih.nn.attention import band, shown
+from girih.nn import look
+from girih.nn.attention import band
 from girih.nn.registry import Place, builds, made
 from girih.nn.weight import Products, weights
 from girih.spec import LatentAttention as LatentNode
@@ -81,9 +83,14 @@ class LatentAttention(nn.Module):
             # them.
             up = PerHeadCall(own(q_TO), self.k_up.stored, transposed=True)
             q_THD, keys = dispatch.latent(self.latent(q_TO, kv_TO, up, step), exact=self.exact)
-            mixed_THL = dispatch.attention(self.call(q_THD, keys, step), exact=self.exact)
+            call = self.call(q_THD, keys, step)
+            if step.capture is not None and step.capture.wants("attention", self.path):
+                look.maps(call, step, self.path)
+            mixed_THL = dispatch.attention(call, exact=self.exact)
             back = PerHeadCall(own(mixed_THL), self.v_up.stored)
             values_THV = dispatch.per_head(back, exact=self.exact)
+        if step.capture is not None and step.capture.wants("heads", self.path):
+            self.take(q_TO, kv_TO, keys, values_THV, step)
         return self.out(own(values_THV.flatten(1), onto=rows.onto))
 
     def latent(self, q_TO: Tensor, kv_TO: Tensor, up: PerHeadCall | None, step: Step) -> LatentCall:
@@ -104,7 +111,7 @@ class LatentAttention(nn.Module):
 
     def expands(self, step: Step) -> bool:
         """Whether keys and values of all heads are made of the latents: where queries are many."""
-        if self.exact or (step.capture is not None and step.capture.wants("attention")):
+        if self.exact or (step.capture and step.capture.wants("attention", self.path)):
             return False
         node = self.node
         absorbed = 2 * node.kv_rank + node.rope_dim
@@ -135,11 +142,46 @@ class LatentAttention(nn.Module):
             out.append(dispatch.attention(call, exact=self.exact))
         return torch.cat(out, dim=1)
 
+    def take(
+        self, q_TO: Tensor, kv_TO: Tensor, keys: Sequence[Tensor], mixed_THV: Tensor, step: Step
+    ) -> None:
+        """Capture queries, keys and values of all heads, made of the latents that are kept.
+
+        Of a query and a key those features stand first that are rotated.
+        """
+        node, heads = self.node, self.node.heads
+        asked = self.latent(q_TO, kv_TO, None, step)
+        asked.remember = lambda new_T1D: [new_T1D.transpose(0, 1)]
+
+        def made() -> dict[str, Tensor]:
+            latent_TL, turned_TR = look.newest(keys, step)[:, 0].split(
+                [node.kv_rank, node.rope_dim], 1
+            )
+            plain_THP, v_THV = (
+                (latent_TL @ parts(up.stored, heads, slice(None), latent_TL.dtype).mT).transpose(
+                    0, 1
+                )
+                for up in (self.k_up, self.v_up)
+            )
+            q_THD, _ = latents.latent(asked)
+            out = {"q": first(q_THD, node.plain_dim), "k": beside(turned_TR, plain_THP)}
+            if asked.rotation is not None:
+                asked.rotation = None
+                q_THD, (entries_1TD,) = latents.latent(asked)
+                still_TR = entries_1TD[0, :, node.kv_rank :]
+                out |= {"q_plain": first(q_THD, node.plain_dim)}
+                out |= {"k_plain": beside(still_TR, plain_THP)}
+            return out | {"v": v_THV, "mixed": mixed_THV}
+
+        assert step.capture is not None
+        step.capture.show(self.path, 4 * q_TO.numel() + 2 * mixed_THV.numel(), made)
+        step.capture.calls[self.path] = look.told(self.call(q_TO, keys, step))
+
     def call(self, q_THD: Tensor, keys: Sequence[Tensor], step: Step) -> AttentionCall:
         """Attention of these queries to all keys, whose first features are the latents."""
         node = self.node
         width = node.plain_dim + node.rope_dim
-        made = AttentionCall(
+        return AttentionCall(
             q_THD=q_THD,
             k_KND=keys,
             v_KND=Firsts(keys, node.kv_rank),
@@ -151,9 +193,6 @@ class LatentAttention(nn.Module):
             room=self.room(step),
             spans=step.spans,
         )
-        if step.capture is not None and step.capture.wants("attention"):
-            shown(made, step, self.path)
-        return made
 
     def room(self, step: Step) -> PlainRoom | None:
         """Where the latents lie; values are the first part of them."""
@@ -162,6 +201,17 @@ class LatentAttention(nn.Module):
             return None
         values = found.values.narrow(-1, 0, self.node.kv_rank)
         return PlainRoom(found.keys, values, found.window, found.table, found.size)
+
+
+def first(q_THD: Tensor, plain: int) -> Tensor:
+    """Queries whose last features, beside so many plain ones, stand first."""
+    return torch.cat([q_THD[..., plain:], q_THD[..., :plain]], dim=-1)
+
+
+def beside(turned_TR: Tensor, plain_THP: Tensor) -> Tensor:
+    """Keys of all heads: what is rotated and shared, then the plain features of each."""
+    shared_THR = turned_TR[:, None].expand(-1, plain_THP.shape[1], -1)
+    return torch.cat([shared_THR.to(plain_THP.dtype), plain_THP], dim=-1)
 
 
 class Firsts(Sequence[Tensor]):

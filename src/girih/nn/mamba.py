@@ -3,9 +3,10 @@
 import torch
 from torch import Tensor, nn
 
-from girih.kernels import dispatch
+from girih.kernels import dispatch, selective
 from girih.kernels.calls import Rows
 from girih.kernels.selective import Channels, SelectiveCall
+from girih.nn import look
 from girih.nn.conv import ShortConv
 from girih.nn.initial import decays, steps
 from girih.nn.registry import Place, builds, made
@@ -82,6 +83,8 @@ class Mamba(nn.Module):
             carrier=step.carrier(self.path, "scan"),
             spans=step.spans,
         )
+        if step.capture is not None and step.capture.wants("scan", self.path):
+            look.scan(call, selective.inside, ("rate", "skip"), self.path, step)
         y_TC, h_SNC = dispatch.selective(call, exact=self.exact)
         if h_SNC is not None:
             step.carry(self.path, scan=h_SNC)

@@ -3,9 +3,10 @@
 import torch
 from torch import Tensor, nn
 
-from girih.kernels import dispatch
+from girih.kernels import dispatch, ssd
 from girih.kernels.calls import Rows
 from girih.kernels.ssd import SsdCall, SsdHeads
+from girih.nn import look
 from girih.nn.conv import ShortConv
 from girih.nn.initial import decays, steps
 from girih.nn.registry import Place, builds, made
@@ -75,6 +76,8 @@ class Mamba2(nn.Module):
         made_TO = self.into(rows.alone())
         z_TI, own_TC, dt_TH = made_TO.split([node.inner, node.channels, node.heads], -1)
         call = self.call(self.conv(own_TC, step), z_TI, dt_TH, step)
+        if step.capture is not None and step.capture.wants("scan", self.path):
+            look.scan(call, ssd.inside, ("rate", "skip"), self.path, step)
         y_TI, h_SHNP = dispatch.ssd(call, exact=self.exact)
         if h_SHNP is not None:
             step.carry(self.path, scan=h_SHNP)

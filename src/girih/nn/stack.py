@@ -110,7 +110,7 @@ class Layer(nn.Module):
             x_TM = branch(x_TM, step)
         if self.scale is not None:
             x_TM = x_TM * self.scale.to(x_TM.dtype)
-        if step.capture is not None and step.capture.wants("hidden"):
+        if step.capture is not None and step.capture.wants("hidden", self.path):
             step.capture.put(self.path, x_TM)
         return x_TM
 
@@ -178,7 +178,7 @@ class Stack(nn.Module):
 
     def through(self, x_TM: Tensor, step: Step) -> Tensor:
         """All that comes after the embedding, of a step with its rotations."""
-        if step.capture is not None and step.capture.wants("hidden"):
+        if step.capture is not None and step.capture.wants("hidden", f"{self.path}.embed"):
             step.capture.put(f"{self.path}.embed", x_TM)
         for layer in self.layers:
             x_TM = layer(x_TM, step)

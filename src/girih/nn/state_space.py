@@ -7,9 +7,10 @@ import math
 import torch
 from torch import Tensor, nn
 
-from girih.kernels import dispatch, reference
+from girih.kernels import dispatch, reference, state_space
 from girih.kernels.calls import Gate, Rows
 from girih.kernels.state_space import Modes, StateSpaceCall, discretised
+from girih.nn import look
 from girih.nn.registry import Place, builds
 from girih.nn.weight import Products, weights
 from girih.spec import StateSpace as StateSpaceNode
@@ -64,6 +65,8 @@ class StateSpace(nn.Module):
         u_TC = reference.prepared(rows) if self.into is None else self.into(rows.alone())
         (prior_SCP2,) = step.carried(self.path, scan=self.slot.shape)
         call = self.call(u_TC, prior_SCP2, step.counts)
+        if step.capture is not None and step.capture.wants("scan", self.path):
+            look.scan(call, state_space.inside, ("keep", "drive", "read", "skip"), self.path, step)
         y_TC, last_SCP2 = dispatch.state_space(call, exact=self.exact)
         step.carry(self.path, scan=last_SCP2)
         mixed = Rows(y_TC, self.between, rows.dtype, rows.rounds)

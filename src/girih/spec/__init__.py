@@ -14,7 +14,7 @@ from girih.spec.inputs import LayerInput, LayerInputs
 from girih.spec.keys import OwnKeys, SharedKeys
 from girih.spec.latent import LatentAttention
 from girih.spec.layers import Branch, Layer, Mixer, Parallel, Reversed, Scans
-from girih.spec.masks import Causal, Chunked, Full, Mask, Sliding
+from girih.spec.masks import Causal, Chunked, Full, Mask, Prefix, Sliding
 from girih.spec.mixers import MLP, Attention
 from girih.spec.model import Head, Model, Stack, Tokens
 from girih.spec.norms import AllHeads, LayerNorm, Norm, RMSNorm
@@ -46,7 +46,7 @@ __all__ = [
     "Format", "FrequencyFactors", "Full", "GroupedAttention", "Head", "LatentAttention",
     "Layer", "LayerInput", "LayerInputs", "LayerNorm", "Learned", "LinearScaling",
     "Llama3Scaling", "LongScaling", "Mamba", "Mamba2", "Mask", "Mixer", "Model", "Node", "Norm",
-    "OutputGate", "OwnKeys", "Parallel", "ProportionalScaling", "RMSNorm", "RelativeBias",
+    "OutputGate", "OwnKeys", "Parallel", "Prefix", "ProportionalScaling", "RMSNorm", "RelativeBias",
     "Reversed", "Rope", "Router", "RouterGroups", "Scaling", "Scans", "Sections", "SharedBias",
     "SharedExpert", "SharedKeys", "ShortConv", "Sinusoid", "Sliding", "Slot", "SpecError",
     "Stack", "StateSpace", "Tensor", "Tokens", "Work", "YarnScaling", "cost", "draw",

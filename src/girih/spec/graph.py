@@ -11,7 +11,7 @@ from girih.spec.inputs import LayerInput
 from girih.spec.keys import OwnKeys, SharedKeys
 from girih.spec.latent import LatentAttention
 from girih.spec.layers import Branch, Layer, Parallel, Reversed
-from girih.spec.masks import Chunked, Mask, Sliding
+from girih.spec.masks import Chunked, Mask, Prefix, Sliding
 from girih.spec.mixers import MLP, Attention
 from girih.spec.model import Model, Stack
 from girih.spec.norms import AllHeads
@@ -244,6 +244,8 @@ def mask_words(mask: Mask) -> str:
         return f"window {mask.left + 1:,}{ahead}"
     if isinstance(mask, Chunked):
         return f"chunks of {mask.size:,}"
+    if isinstance(mask, Prefix):
+        return f"prefix of {mask.length:,} both ways, then causal"
     return mask.what
 
 

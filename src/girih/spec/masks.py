@@ -117,7 +117,43 @@ class Chunked(Node):
         return whole * self.size * (self.size + 1) // 2 + rest * (rest + 1) // 2
 
 
-Mask = Causal | Full | Sliding | Chunked
+@node
+class Prefix(Node):
+    """The first `length` tokens see one another both ways; the rest is causal.
+
+    The mask of a prefix language model: what is given is read as an encoder reads. Source: Raffel
+    et al., arXiv 1910.10683, section 3.2.1; PaliGemma, arXiv 2407.07726.
+    """
+
+    what: ClassVar[str] = "prefix"
+
+    length: int
+
+    def check(self) -> None:
+        positive(length=self.length)
+
+    @property
+    def ahead(self) -> bool:
+        """Whether a token sees later ones."""
+        return self.length > 1
+
+    @property
+    def kept(self) -> int | None:
+        """How many tokens must be remembered; None: all."""
+        return None
+
+    def sees(self, query: int, key: int) -> bool:
+        """Whether the token at one position sees the token at another."""
+        return key <= query or key < self.length
+
+    def visible(self, tokens: int, context: int) -> int:
+        """Pairs seen by the last `tokens` of `context` tokens."""
+        # Those among the last that stand in the prefix see one another both ways.
+        inside = max(0, min(self.length, context) - (context - tokens))
+        return Causal().visible(tokens, context) + inside * (inside - 1) // 2
+
+
+Mask = Causal | Full | Sliding | Chunked | Prefix
 
 
 def ramp(tokens: int, most: int) -> int:

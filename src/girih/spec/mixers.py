@@ -4,7 +4,7 @@ from typing import ClassVar, Literal
 
 from girih.spec.base import Flops, Node, Slot, Tensor, Work, node, positive, prefixed, require
 from girih.spec.keys import OwnKeys, SharedKeys
-from girih.spec.masks import Causal, Chunked, Full, Mask, Sliding
+from girih.spec.masks import Causal, Chunked, Full, Mask, Prefix, Sliding
 from girih.spec.norms import AllHeads, RMSNorm
 from girih.spec.positions import Alibi, RelativeBias, Rope, SharedBias
 
@@ -24,7 +24,7 @@ class Attention(Node):
     heads: int
     kv_heads: int
     head_dim: int
-    mask: Causal | Full | Sliding | Chunked = Causal()
+    mask: Causal | Full | Sliding | Chunked | Prefix = Causal()
     position: Rope | Alibi | RelativeBias | SharedBias | None = None
     head_norm: RMSNorm | AllHeads | None = None
     """Of each query and key before rotation; one weight for the queries, one for the keys."""

@@ -1,6 +1,6 @@
 """Where entries lie: which page holds which of them, shared by all slots that grow alike."""
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 
 import torch
 
@@ -42,6 +42,15 @@ class Table:
             page = self.rows[row][index]
             assert page is not None, f"entry {first} of sequence {row} was never written"
             yield page, place, count
+
+    def held(self, entries: Sequence[int]) -> int:
+        """Places that hold something where each row has so many entries; shared ones count once."""
+        full: dict[int | None, int] = {}
+        for row, count in enumerate(entries):
+            for index, _, used in self.parts(0, min(count, self.size)):
+                page = self.rows[row][index]
+                full[page] = max(full.get(page, 0), used)
+        return sum(full.values())
 
     def wanted(self) -> list[tuple[int, int]]:
         """The places (row, index) that need a page of their own before the step is written."""

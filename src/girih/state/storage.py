@@ -11,6 +11,7 @@ from girih.spec.pool import Pool
 from girih.state.block import PlainRoom, fits_in_memory, growing, room_of
 from girih.state.codec import codec_of
 from girih.state.fixed import Fixed, Key
+from girih.state.ledger import ledger
 from girih.state.mark import Mark, reached
 from girih.state.pages import Span, Table, claim
 from girih.state.step import Step
@@ -89,6 +90,10 @@ class State:
     def bytes(self) -> int:
         """The memory allocated, in bytes, the tables aside."""
         return sum(block.nbytes for block in self.blocks.values())
+
+    def ledger(self) -> dict[str, tuple[int, int]]:
+        """The bytes that hold something, and all that are allocated, by path."""
+        return ledger(self.slots, self.kept, self.fixed, self.lengths, self.given, self.marks)
 
     @property
     def free(self) -> int:
@@ -188,8 +193,7 @@ class State:
 
     def advance(self, step: Step) -> None:
         """Count the tokens of a finished step; before this, its entries may be written again."""
-        waits = self.waiting or self.fixed.memory
-        assert not waits or self.began is step.spans, "another step waits to be written"
+        assert self.began is step.spans or not (self.waiting or self.fixed.memory), "another step"
         # First of all, so that whatever ends this halfway is seen by the count.
         for row, count in zip(step.sequences, step.counts, strict=True):
             self.lengths[row] += count
@@ -246,8 +250,7 @@ class State:
 
     def sees(self, sequence: int, length: int) -> bool:
         """Whether windows hold what the tokens of a sequence after so many see."""
-        written = self.written[sequence]
-        return all(block.reaches(length, written) for block in self.kept.values())
+        return all(one.reaches(length, self.written[sequence]) for one in self.kept.values())
 
     def reach(self, sequence: int, tokens: int) -> int:
         """The last point of a sequence, after so many tokens at the most, it can be rewound to."""

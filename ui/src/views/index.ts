@@ -1,7 +1,10 @@
 /** All views, in the order in which they are listed. */
 
 import { view as blocks } from "./blocks/index.tsx";
+import { view as chat } from "./chat/index.tsx";
+import { view as compare } from "./compare/index.tsx";
 import { view as mask } from "./mask/index.tsx";
 import type { View } from "./view.ts";
+import { view as whatif } from "./whatif/index.tsx";
 
-export const views: View[] = [blocks, mask];
+export const views: View[] = [chat, blocks, mask, whatif, compare];

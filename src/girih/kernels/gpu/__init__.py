@@ -83,6 +83,8 @@ def unreadable(call: AttentionCall | GroupedCall) -> str | None:
     if isinstance(call, AttentionCall):
         if call.bias_HP is not None:
             return "it adds no bias to scores"
+        if call.band.prefix > 1:
+            return "it has no prefix that is seen from before"
         if call.slopes_H is not None and call.slopes_H.requires_grad:
             return "it does not learn how scores fall with distance"
         if in_place(call):
