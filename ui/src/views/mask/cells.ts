@@ -10,11 +10,11 @@ export interface Run {
   last: number;
 }
 
-/** The representatives that some token sees, each a column: level by level, as the engine has them. */
+/** The representatives that there are after so many tokens, each a column: level by level, as the engine has them. */
 export function columns(mask: MaskInfo, tokens: number): Representative[] {
   if (mask.kind !== "grouped") return [];
   return spansOf(mask).flatMap((size, index) => {
-    const made = mask.ahead ? Math.ceil(tokens / size) : Math.floor((tokens - 1) / size);
+    const made = mask.ahead ? Math.ceil(tokens / size) : Math.floor(tokens / size);
     return Array.from({ length: made }, (_, window) => {
       const last = Math.min(tokens, (window + 1) * size) - 1;
       return { level: index + 1, window, first: window * size, last };
