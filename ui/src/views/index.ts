@@ -3,9 +3,15 @@
 import { view as blocks } from "./blocks/index.tsx";
 import { view as chat } from "./chat/index.tsx";
 import { view as compare } from "./compare/index.tsx";
+import { view as loom } from "./loom/index.tsx";
+import { view as mask } from "./mask/index.tsx";
 import { view as reasoning } from "./reasoning/index.tsx";
 import { view as reference } from "./reference/index.tsx";
+import { view as router } from "./router/index.tsx";
 import type { View } from "./view.ts";
 import { view as whatif } from "./whatif/index.tsx";
 
-export const views: View[] = [chat, blocks, whatif, compare, reasoning, reference];
+export const views: View[] = [
+  chat, mask, router, loom,
+  blocks, reasoning, whatif, compare, reference,
+];
