@@ -1,8 +1,11 @@
 /** All views, in the order in which they are listed. */
 
+import { view as attention } from "./attention/index.tsx";
 import { view as blocks } from "./blocks/index.tsx";
 import { view as chat } from "./chat/index.tsx";
 import { view as compare } from "./compare/index.tsx";
+import { view as embedding } from "./embedding/index.tsx";
+import { view as flash } from "./flash/index.tsx";
 import { view as loom } from "./loom/index.tsx";
 import { view as mask } from "./mask/index.tsx";
 import { view as reasoning } from "./reasoning/index.tsx";
@@ -12,6 +15,6 @@ import type { View } from "./view.ts";
 import { view as whatif } from "./whatif/index.tsx";
 
 export const views: View[] = [
-  chat, mask, router, loom,
+  chat, attention, mask, flash, embedding, router, loom,
   blocks, reasoning, whatif, compare, reference,
 ];
