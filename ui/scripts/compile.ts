@@ -162,14 +162,17 @@ class Reader {
     return { math: tex.map((one) => this.math(one)).join(""), read: this.levels(read, LEVELS) };
   }
 
-  /** MathML without styles and classes: the page's own font, and nothing that a strict policy refuses. */
+  /** MathML without styles: nothing that a strict policy of the page refuses. */
   math({ text, at }: Line): string {
     try {
       const made = temml.renderToString(text, { displayMode: true, throwOnError: true });
       return made
         .replaceAll(/ (?:class|style|fence|form|separator)="[^"]*"/g, "")
         .replaceAll("<mrow></mrow>", "")
-        .replaceAll("></mspace>", "/>");
+        .replaceAll("></mspace>", "/>")
+        // A browser without a font for mathematics leaves the sign of a root out, and says nothing.
+        .replaceAll("<msqrt>", '<mrow><mo>√</mo><mrow class="root">')
+        .replaceAll("</msqrt>", "</mrow></mrow>");
     } catch (error) {
       return this.fail(at, `formula: ${String((error as Error).message).split("\n")[0]}`);
     }

@@ -82,6 +82,12 @@ test("a page becomes an entry", () => {
   expect(formula!.read).toEqual({ beginner: "One.", intermediate: "Two.", advanced: "Three." });
 });
 
+test("a root is drawn without a font for mathematics", () => {
+  const { formula } = made(PAGE.replace("a^2", () => "\\sqrt{d}"));
+  expect(formula!.math).toContain('<mo>√</mo><mrow class="root"><mi>d</mi></mrow>');
+  expect(formula!.math).not.toContain("msqrt");
+});
+
 test("what is lacking may be without figure, file and examples", () => {
   const bare = PAGE.replace("figure: rope l=2\n", "lacking: girih does not turn yet.\n").replace("code: spec/positions.py\n", "")
     .replace(/# examples[^]*/, "");

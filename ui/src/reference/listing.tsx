@@ -1,6 +1,7 @@
 /** The index of the reference: all entries, searched and sifted as the reader asks. */
 
-import { useMemo } from "preact/hooks";
+import { useEffect, useMemo, useRef } from "preact/hooks";
+import { searching } from "../app/keys.tsx";
 import { LEVELS } from "../app/session.ts";
 import { param } from "../app/url.ts";
 import { Choice, Select } from "../parts/controls.tsx";
@@ -57,13 +58,19 @@ function clear(): void {
 }
 
 function Search({ first }: { first: Entry | undefined }) {
+  const field = useRef<HTMLInputElement>(null);
+  useEffect(() => {
+    if (!searching.value) return;
+    field.current?.focus();
+    searching.value = false;
+  }, [searching.value]);
   return (
     <form role="search" onSubmit={(event) => {
       event.preventDefault();
       if (first) location.hash = entryLink(first.id);
     }}>
       <label class="unseen" for="find">Search the reference</label>
-      <input id="find" type="search" autocomplete="off" spellcheck={false} placeholder="Search: cache, rotary, experts"
+      <input ref={field} id="find" type="search" autocomplete="off" spellcheck={false} placeholder="Search: cache, rotary, experts"
         value={asked.value} onInput={(event) => (asked.value = event.currentTarget.value)} />
       <kbd aria-hidden="true">/</kbd>
     </form>

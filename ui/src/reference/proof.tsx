@@ -8,11 +8,11 @@ export function Proof({ to }: { to: Link }) {
   switch (to.to) {
     case "figure": {
       const view = views.find((one) => one.id === to.view);
-      return view ? <a class="proof" href={link({ v: to.view, ...to.with })}>see {view.title.toLowerCase()}</a> : null;
+      return view ? <a class="rests" href={link({ v: to.view, ...to.with })}>see {view.title.toLowerCase()}</a> : null;
     }
     case "test":
       return (
-        <details class="proof">
+        <details class="rests">
           <summary>tested</summary>
           <code>python -m pytest tests/{to.file} -k {to.name}</code>
         </details>
@@ -25,5 +25,5 @@ export function Proof({ to }: { to: Link }) {
 }
 
 function Away({ href, text }: { href: string; text: string }) {
-  return <a class="proof away" href={href} rel="noopener noreferrer" target="_blank">{text}<span class="unseen"> (another site)</span></a>;
+  return <a class="rests away" href={href} rel="noopener noreferrer" target="_blank">{text}<span class="unseen"> (another site)</span></a>;
 }
