@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import girih
-from girih.checkpoints.source import Source, open_source, sample_path
+from girih.checkpoints.samples import sample_path
+from girih.checkpoints.source import Source, open_source
 from girih.checkpoints.text import tokenizer_of
 from girih.checkpoints.tokenizer import Tokenizer
 from girih.engine.prompt import Prompter
