@@ -14,7 +14,7 @@ from girih.explore.looks import Looks
 from girih.explore.machine import machine
 from girih.explore.page import UI as UI
 from girih.explore.page import page
-from girih.explore.price import made_of, price, storage
+from girih.explore.price import made_of, price
 from girih.explore.refusal import Refusal, line_of
 from girih.explore.runs import Run, Runs
 from girih.explore.shelf import Shelf
@@ -118,14 +118,13 @@ class Desk:
         source = self.shelf.source(of)
         begun = asked.get("spec") if asked.has("spec") else source.spec
         spec = made_of(begun, edits_of(asked))
-        formats = storage(spec, source.formats, None)
 
         def work(stop: threading.Event) -> Any:
             base = self.shelf.model(of) if how == "kept" else None
             tokenizer = self.shelf.reader(of).tokenizer
             made = late("forks").forked(spec, tokenizer, base)
             label = f"fork of {of}, {weights_text(made)}"
-            return self.shelf.info(self.shelf.add_made(of, made.model, formats, label))
+            return self.shelf.info(self.shelf.add_made(of, made.model, made.formats, label))
 
         return work
 

@@ -28,6 +28,8 @@ class Fork:
     kept: int
     cut: int
     drawn: int
+    formats: dict[str, str]
+    """How each tensor is held."""
 
 
 def forked(spec: Spec, tokenizer: Any, base: Any | None) -> Fork:
@@ -49,7 +51,13 @@ def forked(spec: Spec, tokenizer: Any, base: Any | None) -> Fork:
     for _ in prepared(module):
         pass
     made = girih.Model(module, tokenizer)
-    return Fork(made, found["kept"], found["cut"], found["drawn"])
+    formats = {name: form(value) for name, value in canonical(module).items()}
+    return Fork(made, found["kept"], found["cut"], found["drawn"], formats)
+
+
+def form(value: Value) -> str:
+    """The format in which a tensor is held."""
+    return value.format if isinstance(value, Packed) else str(value.dtype).split(".")[1]
 
 
 def weights(

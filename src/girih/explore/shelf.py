@@ -1,5 +1,6 @@
 """The models at hand: listed by id, known from their headers, loaded when they are first wanted."""
 
+import contextlib
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -7,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import girih
-from girih.checkpoints.samples import sample_path
+from girih.checkpoints.samples import names, sample_path, samples
 from girih.checkpoints.source import Source, open_source
 from girih.checkpoints.text import tokenizer_of
 from girih.checkpoints.tokenizer import Tokenizer
@@ -90,18 +91,21 @@ class Shelf:
     def add(self, name: str, source: Source, **more: Any) -> Entry:
         """List a model under an id of its own."""
         id = self.unused(name)
-        entry = Entry(id, name, source, **{"about": about(source), **more})
+        tiny = samples()[name] if name in names() else None
+        told = {"about": about(source)} if tiny is None else {"about": tiny.about, "sample": True}
+        entry = Entry(id, name, source, **{**told, **more})
         self.entries[id] = entry
         return entry
 
     def add_samples(self) -> None:
-        """List the models that come with the package, and the sample where it is installed."""
-        try:
-            sample_path()
-        except FileNotFoundError:
-            return
-        if not any(entry.name == SAMPLE for entry in self.entries.values()):
-            self.add(SAMPLE, open_source(SAMPLE, weights=False))
+        """List the sample where it is installed, and the tiny models that come with girih."""
+        given = {entry.name for entry in self.entries.values()}
+        with contextlib.suppress(FileNotFoundError):
+            if SAMPLE not in given and sample_path():
+                self.add(SAMPLE, open_source(SAMPLE, weights=False))
+        for name in names():
+            if name not in given:
+                self.add(name, open_source(name, weights=False))
 
     def unused(self, name: str) -> str:
         """An id made of the end of a name: letters that need no care in an address."""
@@ -224,4 +228,5 @@ def parameters(spec: Spec) -> int:
 def about(source: Source) -> str:
     """A model in a few words."""
     stack = source.spec.stacks[-1]
-    return f"{len(stack.layers)} layers, {stack.dim:,} numbers a token"
+    how = "" if source.bounds or source.kind == "spec" else ", without weights"
+    return f"{len(stack.layers)} layers of {stack.dim:,} numbers a token{how}"
