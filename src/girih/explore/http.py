@@ -38,7 +38,7 @@ Handler = Callable[[Request], Awaitable[Response]]
 
 def application(desk: Desk, hosts: Collection[str], any_address: bool = False) -> Guard:
     """The explorer as an ASGI application that goes by the names `hosts`."""
-    routes = Routes(desk)
+    routes, looks = Routes(desk), desk.looks
     app = Starlette(
         routes=[
             Route("/api/models", answered(routes.models)),
@@ -47,6 +47,13 @@ def application(desk: Desk, hosts: Collection[str], any_address: bool = False) -
             Route("/api/run", answered(routes.run), methods=["POST"]),
             Route("/api/run/{id}", answered(routes.look_up)),
             Route("/api/source", answered(routes.source)),
+            Route("/api/price", answered(routes.price), methods=["POST"]),
+            Route("/api/export", answered(routes.export), methods=["POST"]),
+            Route("/api/fork", answered(routes.job(desk.fork)), methods=["POST"]),
+            Route("/api/tile", answered(routes.tile)),
+            Route("/api/reroute", answered(routes.job(looks.reroute)), methods=["POST"]),
+            Route("/api/flash", answered(routes.job(looks.flash)), methods=["POST"]),
+            Route("/api/nearest", answered(routes.job(looks.nearest)), methods=["POST"]),
             Route("/api/{rest:path}", answered(routes.unknown)),
             Route("/", answered(routes.page)),
             Route("/{name:path}", answered(routes.page)),
@@ -152,6 +159,35 @@ class Routes:
         made.add_done_callback(channel.end)
         lines = channel.read(left=made.cancel)
         return StreamingResponse(lines, media_type="application/x-ndjson")
+
+    async def price(self, request: Request) -> Response:
+        """A spec with changed fields."""
+        asked = await body_of(request)
+        return JSONResponse(await run_in_threadpool(self.desk.price, asked))
+
+    async def export(self, request: Request) -> Response:
+        """The page with what it was told, as a file."""
+        asked = await body_of(request, LARGE)
+        text = await run_in_threadpool(self.desk.export, asked)
+        named = {"Content-Disposition": 'attachment; filename="girih.html"'}
+        return HTMLResponse(text, headers=named)
+
+    async def tile(self, request: Request) -> Response:
+        """A part of an array, as raw bytes."""
+        query = Asked(request.query_params)
+        work = await run_in_threadpool(self.desk.looks.tile, query)
+        data, head = await self.worked(request, work)
+        told = {"X-Tile": json.dumps(head)}
+        return Response(data, media_type="application/octet-stream", headers=told)
+
+    def job(self, read: Callable[[Asked], Work]) -> Handler:
+        """The handler of something that a model has to work for: a JSON object in, one out."""
+
+        async def handle(request: Request) -> Response:
+            work = await run_in_threadpool(read, await body_of(request))
+            return JSONResponse(await self.worked(request, work))
+
+        return handle
 
     async def source(self, request: Request) -> Response:
         """A file of the package."""

@@ -42,7 +42,8 @@ def page(
     """
     files = built(ui)
     kept = {key: checked(key, value) for key, value in responses.items()}
-    kept.setdefault(REFERENCE, {"json": json.loads(files["reference.json"])})
+    if (ui / "reference.json").is_file():
+        kept.setdefault(REFERENCE, {"json": json.loads((ui / "reference.json").read_text("utf-8"))})
     told = {"recorded": {"machine": machine, "date": date, "hash": hash}, "responses": kept}
     data = f'<script type="application/json" id="recorded">{embedded(told)}</script>'
     script = files["app.js"].replace("</script", r"<\/script")
@@ -57,7 +58,7 @@ def page(
 
 def built(ui: Path) -> dict[str, str]:
     """The files of the built page; raises ValueError where it is not built."""
-    names = ("index.html", "app.js", "app.css", "favicon.svg", "reference.json")
+    names = ("index.html", "app.js", "app.css", "favicon.svg")
     try:
         return {name: (ui / name).read_text("utf-8") for name in names}
     except FileNotFoundError as error:
