@@ -38,13 +38,14 @@ def test_it_is_searched_and_read_by_keys(opened, entries):
     page.keyboard.press("/")
     expect(page.locator("#find")).to_be_focused()
     assert len(titles(page)) == len(entries) == 27
+    for key, place in (("ArrowDown", 0), ("ArrowDown", 1), ("ArrowUp", 0)):
+        page.keyboard.press(key)
+        expect(page.locator(".entries a").nth(place)).to_be_focused()
+    page.keyboard.press("ArrowUp")
     page.keyboard.type("rotary")
-    expect(page.locator(".entries a")).to_have_count(len(titles(page)))
+    expect(page.locator(".count")).not_to_have_text("27 entries")
     assert titles(page)[0] == "RoPE"
     page.keyboard.press("ArrowDown")
-    page.keyboard.press("ArrowDown")
-    page.keyboard.press("ArrowUp")
-    expect(page.locator(".entries a").first).to_be_focused()
     page.keyboard.press("Enter")
     expect(page.locator("h1")).to_have_text("RoPE")
     expect(page.locator("h1")).to_be_focused()
@@ -138,6 +139,13 @@ def test_a_figure_borrows_a_model_that_shows_it_and_gives_it_back(opened):
     expect(page.get_by_label("Model", exact=True)).to_have_value("sample")
 
 
+def test_the_reader_is_shown_the_figure(opened):
+    page = opened("v=reference&e=reasoning-model")
+    page.get_by_role("button", name="Show me in this model").press("Enter")
+    expect(page.locator("#live")).to_be_focused()
+    expect(page.locator("#live h2").first).to_be_in_viewport()
+
+
 def test_a_file_of_girih_is_read_in_the_page(opened):
     page = opened("v=reference&e=rope")
     button = page.get_by_role("button", name="spec/positions.py")
@@ -154,9 +162,14 @@ def test_a_file_of_girih_is_read_in_the_page(opened):
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [390, 1280])
 def test_it_is_within_reach_of_all(opened, width, scheme):
-    for words in ("v=reference", "v=reference&e=rag", "v=reasoning"):
-        page = opened(words, width=width, scheme=scheme)
-        page.locator(".entries, .neighbours, .bands").first.wait_for()
+    page = opened("v=reference", width=width, scheme=scheme)
+    for words, sign in (
+        ("", ".entries"),
+        ("&e=rag", ".neighbours"),
+        ("&e=reasoning-model", ".bands"),
+    ):
+        page.evaluate("words => { location.hash = `v=reference${words}` }", words)
+        page.locator(sign).first.wait_for()
         assert violations(page) == []
         assert page.evaluate("document.documentElement.scrollWidth") <= width
 

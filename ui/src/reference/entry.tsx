@@ -12,15 +12,15 @@ import { entryLink, Paragraphs, Prose } from "./text.tsx";
 import { Proof } from "./proof.tsx";
 import type { Entry } from "./types.ts";
 
-let shown = false;
+let moved = false;
+addEventListener("hashchange", () => (moved = true), { once: true });
 
 export function EntryPage({ entry, all }: { entry: Entry; all: Entry[] }) {
   const heading = useRef<HTMLHeadingElement>(null);
   useEffect(() => {
     document.title = `${entry.title} · reference · girih`;
     // Of a page that has just been opened, the reader begins where the browser begins.
-    if (shown) heading.current?.focus({ preventScroll: true });
-    shown = true;
+    if (moved) heading.current?.focus({ preventScroll: true });
     scrollTo(0, 0);
   }, [entry]);
   return (
@@ -56,13 +56,22 @@ function said(text: string): string {
   return text.charAt(0).toUpperCase() + text.slice(1);
 }
 
+function toFigure(): void {
+  const figure = document.getElementById("live");
+  figure?.scrollIntoView({ block: "start" });
+  figure?.focus({ preventScroll: true });
+}
+
 function Meaning({ entry }: { entry: Entry }) {
   const { formula, text } = entry;
   return (
     <section class="meaning" aria-label="what it is">
       <p class="gist">{entry.gist}</p>
-      <Choice label="Explained to" value={level.value} set={(one) => (level.value = one as Level)}
+      <div class="choices">
+        <Choice label="Explained to" value={level.value} set={(one) => (level.value = one as Level)}
         options={LEVELS.map((one) => [one, one] as const)} />
+        {entry.figure && <button type="button" onClick={toFigure}>Show me in this model</button>}
+      </div>
       <div class="told" aria-live="polite" data-level={level.value}><Paragraphs text={text[level.value]} /></div>
       {formula && (
         <figure class="formula">

@@ -33,7 +33,7 @@ export function LiveFigure({ figure, title }: { figure: Shown; title: string }) 
   if (!view) return null;
   const usual = models.value?.models.find((one) => one.id === models.value?.default);
   return (
-    <section class="live" aria-label={`${title}, live`}>
+    <section class="live" id="live" tabIndex={-1} aria-label={`${title}, live`}>
       <header>
         <h2>{view.title}</h2>
         <a href={link({ v: view.id, ...figure.with, ...(lent.value ? { m: lent.value } : {}) })}>open in full</a>

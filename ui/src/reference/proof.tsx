@@ -8,7 +8,7 @@ export function Proof({ to }: { to: Link }) {
   switch (to.to) {
     case "figure": {
       const view = views.find((one) => one.id === to.view);
-      return view ? <a class="rests" href={link({ v: to.view, ...to.with })}>see {view.title.toLowerCase()}</a> : null;
+      return view ? <a class="rests" href={link({ v: to.view, ...to.with })}>see {view.title}</a> : null;
     }
     case "test":
       return (
