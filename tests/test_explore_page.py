@@ -88,13 +88,16 @@ def test_the_page_holds_what_it_was_told_and_needs_no_other_file(ui):
     assert not any("src" in attrs for _, attrs, _ in elements.found)
 
 
-def test_the_page_lets_its_own_script_run_alone(ui):
-    text = page(HELD, ui=ui, **ASKED)
-    policy = Elements(text).of("meta")[1][0]["content"]
-    script = Elements(text).of("script")[1][1]
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    assert "default-src 'none'" in policy
-    assert re.search(r"script-src ([^;]*)", policy)[1] == f"'sha256-{digest}'"
+def test_the_page_lets_its_own_script_and_style_be_used_alone(ui):
+    elements = Elements(page(HELD, ui=ui, **ASKED))
+    policy = elements.of("meta")[1][0]["content"]
+    assert "default-src 'none'" in policy and "unsafe" not in policy
+    for kind, (_, text) in (
+        ("script", elements.of("script")[1]),
+        ("style", elements.of("style")[0]),
+    ):
+        digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+        assert re.search(rf"{kind}-src ([^;]*)", policy)[1] == f"'sha256-{digest}'"
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Runs of the explorer: their events, their ends, two at once, and what is kept of them."""
 
+import asyncio
 import json
 import math
 import threading
@@ -11,6 +12,8 @@ import pytest
 import girih
 from explored import JSON, TEXT, served, tiny
 from girih.engine.run import Run as EngineRun
+from girih.engine.track import Track
+from girih.explore.channel import Channel
 from girih.explore.desk import Desk
 from girih.explore.refusal import Refusal
 from girih.explore.runs import Runs
@@ -122,12 +125,17 @@ def test_what_cannot_be_run_is_refused_at_once(ask, body, word):
     assert status in (400, 422) and word in said["error"] and "\n" not in said["error"]
 
 
-def test_sampling_is_what_is_asked_for(ask, desk):
-    asked = dict(max_tokens=12, temperature=1.5, top_k=20, top_p=0.9, min_p=0.01, seed=5)
-    events = ask.events({"model": "hybrid", "prompt": TEXT, **asked})
-    (want,) = girih.load(desk.shelf.entry("hybrid").name).generate(TEXT, **asked)
-    assert [token["id"] for token in of(events, "token")] == list(want.tokens)
-    assert len(set(want.tokens)) > 3
+CHOICES = [dict(top_k=2), dict(top_p=0.2), dict(min_p=0.6), dict(temperature=9), dict(seed=6)]
+
+
+@pytest.mark.parametrize("choice", CHOICES, ids=lambda choice: next(iter(choice)))
+def test_sampling_is_what_is_asked_for(ask, desk, choice):
+    plain = dict(max_tokens=12, temperature=1.5, seed=5)
+    model = girih.load(desk.shelf.entry("hybrid").name)
+    want = model.generate(TEXT, **plain | choice)[0].tokens
+    assert want != model.generate(TEXT, **plain)[0].tokens, "the option makes no difference"
+    events = ask.events({"model": "hybrid", "prompt": TEXT, **plain, **choice})
+    assert [token["id"] for token in of(events, "token")] == list(want)
 
 
 def test_a_stop_string_ends_a_run_and_loses_no_text(ask, desk):
@@ -140,6 +148,21 @@ def test_a_stop_string_ends_a_run_and_loses_no_text(ask, desk):
     never = ask.events(body | {"stop": [whole[-1] + "never"]})
     said = "".join(event["text"] for event in never if event["type"] in ("token", "text"))
     assert said == whole
+
+
+def test_text_that_is_held_back_comes_when_the_model_ends(ask, monkeypatch):
+    body = {"model": "attention", "prompt": TEXT, "max_tokens": 30}
+    tokens = of(ask.events(body), "token")[:4]
+    take, text = Track.take, "".join(token["text"] for token in tokens)
+
+    def ends(track, token, logprob=None):
+        last = len(track.tokens) == len(tokens)
+        return take(track, next(iter(track.ends)) if last else token, logprob)
+
+    monkeypatch.setattr(Track, "take", ends)
+    events = ask.events(body | {"stop": [text[-1] + "never"]})
+    assert [event["type"] for event in events[-2:]] == ["text", "done"]
+    assert "".join(e["text"] for e in events if e["type"] in ("token", "text")) == text
 
 
 def test_a_run_ends_when_nobody_listens(ask, desk):
@@ -269,3 +292,26 @@ def test_jobs_are_done_in_order_and_those_nobody_waits_for_never():
     with pytest.raises(Gone):
         worker.submit(lambda stop: None, threading.Event()).result(20)
     assert not worker.thread.is_alive() and not worker.busy
+
+
+def test_who_reads_slowly_makes_the_model_wait_and_who_leaves_ends_it():
+    stop, sent = threading.Event(), []
+
+    def write(channel):
+        for number in range(9):
+            channel.put(b"%d" % number)
+            sent.append(number)
+
+    async def reading():
+        channel = Channel(stop, room=2)
+        job = asyncio.get_running_loop().run_in_executor(None, write, channel)
+        lines = channel.read(left=lambda: None)
+        first = [await anext(lines) for _ in range(3)]
+        await asyncio.sleep(0.3)
+        assert first == [b"0", b"1", b"2"] and len(sent) <= 5
+        await lines.aclose()
+        with pytest.raises(Gone):
+            await job
+
+    asyncio.run(reading())
+    assert stop.is_set() and len(sent) <= 5

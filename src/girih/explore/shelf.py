@@ -93,7 +93,7 @@ class Shelf:
         id = self.unused(name)
         tiny = samples()[name] if name in names() else None
         told = {"about": about(source)} if tiny is None else {"about": tiny.about, "sample": True}
-        entry = Entry(id, name, source, **{**told, **more})
+        entry = Entry(id, name, source, **told, **more)
         self.entries[id] = entry
         return entry
 
