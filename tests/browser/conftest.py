@@ -13,7 +13,7 @@ import girih
 
 CHROMIUM = "/usr/bin/chromium"
 
-expect.set_options(timeout=4_000)
+expect.set_options(timeout=20_000)
 
 
 @pytest.fixture(scope="session")
