@@ -38,6 +38,8 @@ def test_it_is_searched_and_read_by_keys(opened, entries):
     page.keyboard.press("/")
     expect(page.locator("#find")).to_be_focused()
     assert len(titles(page)) == len(entries) == 27
+    begin = page.locator(".beginning a").all_inner_texts()
+    assert begin == ["Transformer", "Attention", "KV cache"]
     for key, place in (("ArrowDown", 0), ("ArrowDown", 1), ("ArrowUp", 0)):
         page.keyboard.press(key)
         expect(page.locator(".entries a").nth(place)).to_be_focused()
@@ -57,6 +59,18 @@ def test_it_is_searched_and_read_by_keys(opened, entries):
     expect(page.get_by_text("Nothing is found")).to_be_visible()
     page.get_by_role("button", name="Show all entries").press("Enter")
     expect(page.locator(".entries a")).to_have_count(27)
+    expect(page.locator("#find")).to_be_focused()
+    page.keyboard.type("experts")
+    page.keyboard.press("Enter")
+    expect(page.locator("h1")).to_have_text("Mixture of experts")
+
+
+def test_an_entry_is_known_by_its_other_names(opened):
+    page = opened("v=reference&e=moe")
+    expect(page.locator("h1")).to_have_text("Mixture of experts")
+    turned(page, "nosuch")
+    expect(page.locator("h1")).to_have_text("Reference")
+    expect(page.get_by_text("There is no entry named nosuch.")).to_be_visible()
 
 
 def test_filters_hide_what_the_reader_asks_to_hide_and_nothing_else_does(opened, entries):

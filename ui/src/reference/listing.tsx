@@ -10,6 +10,9 @@ import { indexed, search } from "./search.ts";
 import { entryLink } from "./text.tsx";
 import { CATEGORIES, type Entry } from "./types.ts";
 
+/** Where who is new begins. */
+const FIRST = ["transformer", "attention", "kv-cache"];
+
 const asked = param("find", "");
 const list = param("list", "all");
 const category = param("in", "all");
@@ -38,11 +41,22 @@ export function IndexPage({ entries, lost }: { entries: Entry[]; lost: string | 
       </header>
       {lost && <p class="note">There is no entry named {lost}.</p>}
       <p class="count" role="status">{said(found.length, entries.length)}</p>
+      {found.length === entries.length && <Beginning entries={entries} />}
       {together ? <List entries={found} marked /> : <Groups entries={found} />}
       {!found.length && (
         <button type="button" onClick={clear}>Show all entries</button>
       )}
     </div>
+  );
+}
+
+function Beginning({ entries }: { entries: Entry[] }) {
+  const path = FIRST.flatMap((id) => entries.filter((one) => one.id === id));
+  return (
+    <nav class="beginning" aria-label="where to begin">
+      New to this? Begin with
+      <ol>{path.map((one) => <li key={one.id}><a href={entryLink(one.id)}>{one.title}</a></li>)}</ol>
+    </nav>
   );
 }
 
