@@ -1,0 +1,134 @@
+/** What all views have in common: the models, the one that is looked at, the text, the reader. */
+
+import { computed, effect, type Signal, signal } from "@preact/signals";
+import { Refused, source } from "../data/source.ts";
+import type { Kind, Models, Read, SpecInfo } from "../data/types.ts";
+import { packed, unpacked } from "./packing.ts";
+import { param } from "./url.ts";
+
+export type Level = "beginner" | "intermediate" | "advanced";
+export const LEVELS: Level[] = ["beginner", "intermediate", "advanced"];
+export const TEXT = "The with statement is used to wrap the execution of a block. The with statement";
+
+export const route = param("v", "start");
+export const models = signal<Models | null>(null);
+export const failure = signal<string | null>(null);
+/** The id of the chosen model; "" is the default. */
+export const asked = param("m", "");
+export const model = computed(() => asked.value || models.value?.default || "");
+export const info = computed(() => models.value?.models.find((one) => one.id === model.value) ?? null);
+export const spec = signal<SpecInfo | null>(null);
+export const specError = signal<string | null>(null);
+export const units: Signal<"MiB" | "MB"> = remembered("units", "MiB");
+export const level: Signal<Level> = remembered("level", "beginner");
+export const theme: Signal<"auto" | "light" | "dark"> = remembered("theme", "auto");
+export const prompt = signal(TEXT);
+const letters = param("p", "");
+
+function remembered<T extends string>(name: string, start: T): Signal<T> {
+  let held: string | null = null;
+  try {
+    held = localStorage.getItem(`girih.${name}`);
+  } catch {
+    // A page opened from a file may have no storage; then nothing is remembered.
+  }
+  const one = signal((held ?? start) as T);
+  effect(() => {
+    const value = one.value;
+    try {
+      localStorage.setItem(`girih.${name}`, value);
+    } catch {
+      // As above.
+    }
+  });
+  return one;
+}
+
+/** Why something failed, in one line. */
+export function reason(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
+
+export async function refresh(): Promise<void> {
+  try {
+    models.value = await source.json<Models>("GET", "api/models");
+    failure.value = null;
+  } catch (error) {
+    failure.value = reason(error);
+  }
+}
+
+/** The first listed model with a mixer of these kinds, tiny ones before others. */
+export function sampleOf(kinds: readonly Kind[]): string | null {
+  const fits = (models.value?.models ?? []).filter((one) => one.kinds.some((kind) => kinds.includes(kind)));
+  return (fits.find((one) => one.sample) ?? fits[0])?.id ?? null;
+}
+
+const reads = new Map<string, Promise<Read>>();
+
+/** The tokens of a text in a model; asked for once. */
+export function read(id: string, text: string): Promise<Read> {
+  const key = `${id}\n${text}`;
+  const held = reads.get(key);
+  if (held) return held;
+  const made = source.json<Read>("POST", "api/read", { model: id, text });
+  made.catch(() => reads.delete(key));
+  reads.set(key, made);
+  return made;
+}
+
+/** Do something with a read text; once more with a new one where the first has expired. */
+export async function withRead<T>(id: string, text: string, work: (one: Read) => Promise<T>): Promise<T> {
+  try {
+    return await work(await read(id, text));
+  } catch (error) {
+    if (!(error instanceof Refused) || error.status !== 404 || source.recorded) throw error;
+    reads.delete(`${id}\n${text}`);
+    return work(await read(id, text));
+  }
+}
+
+/** Load what is listed and follow the choices; called once. */
+export function begin(): void {
+  void refresh();
+  effect(() => {
+    const id = model.value;
+    spec.value = null;
+    specError.value = null;
+    if (!id) return;
+    source.json<SpecInfo>("GET", `api/spec/${encodeURIComponent(id)}`).then(
+      (found) => {
+        if (model.peek() === id) spec.value = found;
+      },
+      (error: unknown) => {
+        if (model.peek() === id) specError.value = reason(error);
+      },
+    );
+  });
+  effect(() => {
+    const chosen = theme.value;
+    if (chosen === "auto") delete document.documentElement.dataset["theme"];
+    else document.documentElement.dataset["theme"] = chosen;
+  });
+  let written = "";
+  effect(() => {
+    const held = letters.value;
+    if (held === written) return;
+    written = held;
+    if (!held) prompt.value = TEXT;
+    else unpacked(held).then((text) => (prompt.value = text), () => (prompt.value = TEXT));
+  });
+  effect(() => {
+    const text = prompt.value;
+    if (text === TEXT) {
+      written = "";
+      letters.value = "";
+      return;
+    }
+    void packed(text).then((made) => {
+      if (prompt.peek() !== text) return;
+      written = made;
+      letters.value = made;
+    });
+  });
+}
