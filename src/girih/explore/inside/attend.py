@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn.functional import adaptive_max_pool1d
 
 from girih.explore.inside.masks import levels
-from girih.explore.inside.tile import Area, Tile, numbers
+from girih.explore.inside.parts import Area, Tile, numbers
 from girih.kernels import reference
 from girih.kernels.calls import AttentionCall
 from girih.kernels.grouped import GroupedCall

@@ -9,7 +9,7 @@ from torch import Tensor
 from girih.engine.model import Model
 from girih.explore.inside import attend, masks, mixtures, scans
 from girih.explore.inside.attend import Attended
-from girih.explore.inside.tile import Tile, area, numbers, one_of
+from girih.explore.inside.parts import Tile, area, numbers, one_of
 from girih.spec import DeltaNet, Experts, Mamba, Mamba2, Rope, StateSpace
 from girih.state.capture import DEFAULT_LIMIT, Capture
 

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from girih.explore.inside.tile import Area, Tile
+from girih.explore.inside.parts import Area, Tile
 from girih.kernels import reference
 from girih.kernels.calls import Band
 from girih.kernels.grouped import Far, GroupedCall

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from girih.engine.evaluate import unlikely
 from girih.engine.model import Model
-from girih.explore.inside.tile import Tile, numbers, one_of
+from girih.explore.inside.parts import Tile, numbers, one_of
 from girih.explore.numbers import Num, computed, measured
 from girih.nn.experts import Experts, Router
 from girih.spec import Experts as ExpertsNode
@@ -72,8 +72,10 @@ def reroute(
     other = told(Model(rerouted(model.module, set(paths), top, muted), model.tokenizer), text)
     active = cost(chosen(model.spec, set(paths), top)).active_parameters
     return {
-        "loss": nats(other[0]).json(), "base": nats(base[0]).json(),
-        "bits": bits(other[0]).json(), "base_bits": bits(base[0]).json(),
+        "loss": nats(other[0]).json(),
+        "base": nats(base[0]).json(),
+        "bits": bits(other[0]).json(),
+        "base_bits": bits(base[0]).json(),
         "active": parameters(active, model.spec).json(),
         "base_active": parameters(cost(model.spec).active_parameters, model.spec).json(),
         "next": other[1],
@@ -150,15 +152,16 @@ def choosing(router: Router, top: int | None, muted: Sequence[int]) -> Router:
         never = torch.zeros(router.weight.shape[0], device=router.weight.device)
         never[list(muted)] = -torch.inf
         # The score of a muted expert is none, and its correction cannot make up for that.
-        held = {name: getattr(router, name) for name in ("bias", "correction")}
-        made = {name: never if v is None else v.float() + never for name, v in held.items()}
-        if held["correction"] is None and router.node.groups is None:
-            made["correction"] = None  # type: ignore[assignment]
-        kept = {
-            n: v if v is None else nn.Parameter(v, requires_grad=False) for n, v in made.items()
-        }
-        out._parameters = router._parameters | kept
+        out._parameters = dict(router._parameters)
+        out.bias = added(router.bias, never)
+        if router.correction is not None or router.node.groups is not None:
+            out.correction = added(router.correction, never)
     return out
+
+
+def added(held: nn.Parameter | None, more_E: Tensor) -> nn.Parameter:
+    """A parameter with more, or what is more where there is none."""
+    return nn.Parameter(more_E if held is None else held.float() + more_E, requires_grad=False)
 
 
 def told(model: Model, ids: list[int]) -> tuple[float, list[dict[str, Any]]]:

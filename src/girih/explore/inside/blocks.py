@@ -15,7 +15,7 @@ from girih.engine.model import Model
 from girih.explore.inside.attend import Attended, blocks
 from girih.explore.inside.counted import Counted
 from girih.explore.inside.look import Inside
-from girih.explore.inside.tile import one_of
+from girih.explore.inside.parts import one_of
 from girih.explore.numbers import measured
 from girih.kernels import reference
 from girih.kernels.grouped import GroupedCall
@@ -113,7 +113,10 @@ def flash_of(look: Inside, layer: str | int, head: int, row: int, block: int) ->
     return {
         "blocks": found,
         "output_delta": measured(
-            delta, "", "girih/explore/inside/flash.py tiled", f"the largest output is {largest:.3g}"
+            delta,
+            "",
+            "girih/explore/inside/blocks.py tiled",
+            f"the largest output is {largest:.3g}",
         ).json(),
         "eager_bytes": measured(eager.peak, "B", how, note).json(),
         "tiled_bytes": measured(by_block.peak, "B", how, note).json(),
