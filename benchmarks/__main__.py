@@ -12,6 +12,7 @@ from pathlib import Path
 from benchmarks import (
     ahead,
     attention,
+    explorer,
     files,
     gpu,
     grouped,
@@ -42,6 +43,7 @@ PARTS: dict[str, Callable[[Session], Iterator[Row]]] = {
     "correctness": processes.correctness,
     "gpu": gpu.rows,
     "gguf": files.gguf,
+    "explorer": explorer.explorer,
 }
 
 

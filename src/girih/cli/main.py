@@ -23,15 +23,19 @@ COMMANDS = {
     "train": "give a spec weights, or a model better ones, from texts",
     "explain": "which backend runs each layer, and why others do not",
     "eval": "how well a model predicts a text: perplexity",
+    "explore": "a page that looks into the models of this machine",
     "bench": "how fast a model runs here, and how near to the machine's limits",
 }
 EXAMPLES = """\
-MODEL is a folder (Hugging Face or girih), a GGUF file, a hub id such as owner/name, or `sample`.
+MODEL is a folder (Hugging Face or girih), a GGUF file, a hub id such as owner/name, `sample`, or a
+tiny trained model that comes with girih: tiny-gqa, tiny-window, tiny-grouped, tiny-latent,
+tiny-experts, tiny-mamba, tiny-hybrid.
 
 examples:
   girih show sample
   girih run sample "Why is the sky blue?" --stats
   girih chat sample
+  girih show tiny-mamba
   girih run --help
 """
 FAILED, USAGE, INTERRUPTED = 1, 2, 130

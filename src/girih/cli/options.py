@@ -12,6 +12,7 @@ from girih.plan import LAYOUTS, STATES, Plan
 
 LARGEST = 2**53
 """No count on a command line means more than this."""
+ABOUT_MODEL = "a folder, a GGUF file, a hub id (owner/name), `sample`, or a tiny one: tiny-gqa, ..."
 AHEAD = 7
 """Tokens guessed in a step unless more are asked for."""
 
@@ -50,9 +51,7 @@ def number(least: float, most: float = math.inf) -> Callable[[str], float]:
 
 def add_model(parser: argparse.ArgumentParser) -> None:
     """Which model, and what of it may be passed over."""
-    parser.add_argument(
-        "model", metavar="MODEL", help="a folder, a GGUF file, a hub id (owner/name), or `sample`"
-    )
+    parser.add_argument("model", metavar="MODEL", help=ABOUT_MODEL)
     parser.add_argument(
         "--ignore",
         metavar="NAME",

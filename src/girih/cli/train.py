@@ -12,7 +12,7 @@ from girih.checkpoints.text import tokenizer_of
 from girih.checkpoints.tokenizer import Tokenizer
 from girih.cli.console import Progress, say, warn
 from girih.cli.main import INTERRUPTED
-from girih.cli.options import number, whole
+from girih.cli.options import ABOUT_MODEL, number, whole
 from girih.plan import Plan
 from girih.train import Data, Report, Settings, documents, train
 from girih.train.checkpoint import read_notes
@@ -50,7 +50,7 @@ REMEMBERED = ("text", "eval_text", "hold_out", "split", "tokenizer", "device", "
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """What `girih train` takes."""
-    about = "a spec (FILE.json), a folder, a GGUF file, a hub id, or `sample`"
+    about = f"a spec (FILE.json), {ABOUT_MODEL}"
     parser.add_argument("model", metavar="MODEL", help=about)
     parser.add_argument("--out", metavar="OUT", type=Path, help="the folder to write")
     parser.add_argument("--resume", action="store_true", help="go on with what is in OUT")

@@ -1,4 +1,4 @@
-"""From a path, a hub id or "sample" to a model that runs."""
+"""From a path, a hub id or the name of a sample to a model that runs."""
 
 import ctypes
 import os
@@ -30,7 +30,7 @@ def load(
     ignore: Collection[str] = (),
     progress: Progress | None = None,
 ) -> Model:
-    """A model from a Hugging Face folder, a GGUF file, a girih folder, a hub id or "sample".
+    """A model from a Hugging Face folder, a GGUF file, a girih folder, a hub id or a sample.
 
     `ignore` names config keys and tensors that may be left unread. Weights are memory-mapped where
     the plan can use them as they are stored. Raises ValueError or OSError in one line.

@@ -3,7 +3,7 @@
 import { computed, effect, type Signal, signal } from "@preact/signals";
 import { Refused, source } from "../data/source.ts";
 import type { Kind, Models, Read, SpecInfo } from "../data/types.ts";
-import { packed, unpacked } from "./packing.ts";
+import { packedText } from "./packing.ts";
 import { param } from "./url.ts";
 
 export type Level = "beginner" | "intermediate" | "advanced";
@@ -22,8 +22,7 @@ export const specError = signal<string | null>(null);
 export const units: Signal<"MiB" | "MB"> = remembered("units", "MiB");
 export const level: Signal<Level> = remembered("level", "beginner");
 export const theme: Signal<"auto" | "light" | "dark"> = remembered("theme", "auto");
-export const prompt = signal(TEXT);
-const letters = param("p", "");
+export const prompt = packedText("p", TEXT);
 
 function remembered<T extends string>(name: string, start: T): Signal<T> {
   let held: string | null = null;
@@ -109,26 +108,5 @@ export function begin(): void {
     const chosen = theme.value;
     if (chosen === "auto") delete document.documentElement.dataset["theme"];
     else document.documentElement.dataset["theme"] = chosen;
-  });
-  let written = "";
-  effect(() => {
-    const held = letters.value;
-    if (held === written) return;
-    written = held;
-    if (!held) prompt.value = TEXT;
-    else unpacked(held).then((text) => (prompt.value = text), () => (prompt.value = TEXT));
-  });
-  effect(() => {
-    const text = prompt.value;
-    if (text === TEXT) {
-      written = "";
-      letters.value = "";
-      return;
-    }
-    void packed(text).then((made) => {
-      if (prompt.peek() !== text) return;
-      written = made;
-      letters.value = made;
-    });
   });
 }

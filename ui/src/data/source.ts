@@ -188,7 +188,7 @@ export class Recording implements DataSource {
 }
 
 function found(): DataSource {
-  const held = document.getElementById("recorded");
+  const held = globalThis.document?.getElementById("recorded");
   if (!held?.textContent) return new Live();
   const { recorded, responses } = JSON.parse(held.textContent) as {
     recorded: Recorded;

@@ -187,3 +187,20 @@ export interface Tile {
   shape: number[];
   note: Record<string, unknown>;
 }
+
+export interface ComparisonRow {
+  role: string;
+  a: BranchInfo | null;
+  b: BranchInfo | null;
+  a_layers: string | null;
+  b_layers: string | null;
+  changed: { field: string; a: unknown; b: unknown }[];
+}
+
+export interface Comparison {
+  a: SpecInfo;
+  b: SpecInfo;
+  rows: ComparisonRow[];
+  totals: { name: string; a: Num; b: Num; ratio: number | null }[];
+  curves: { contexts: number[]; a: number[]; b: number[] };
+}

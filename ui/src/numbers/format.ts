@@ -77,3 +77,15 @@ export function computed(
 ): Num {
   return { value, unit, kind: "computed", expr, inputs, source: source ?? null };
 }
+
+/** The formula with the values in place of the names. */
+export function filled(one: Num): string | null {
+  if (!one.expr || !one.inputs) return null;
+  let out = one.expr;
+  for (const name of Object.keys(one.inputs).sort((a, b) => b.length - a.length)) {
+    const value = one.inputs[name]!;
+    const text = typeof value === "number" ? value.toLocaleString("en", { maximumFractionDigits: 6 }) : value;
+    out = out.replace(new RegExp(`(?<![\\w.])${name}(?![\\w])`, "g"), text);
+  }
+  return out === one.expr ? null : out;
+}

@@ -4,25 +4,13 @@ import { useSignal } from "@preact/signals";
 import { useEffect, useId, useRef } from "preact/hooks";
 import { units } from "../app/session.ts";
 import type { Num } from "../data/types.ts";
-import { shown } from "../numbers/format.ts";
+import { filled, shown } from "../numbers/format.ts";
 
 const MARKS = {
   measured: ["●", "measured"],
   computed: ["ƒ", "computed from the spec"],
   published: ["◇", "published"],
 } as const;
-
-/** The formula with the values in place of the names. */
-export function filled(one: Num): string | null {
-  if (!one.expr || !one.inputs) return null;
-  let out = one.expr;
-  for (const name of Object.keys(one.inputs).sort((a, b) => b.length - a.length)) {
-    const value = one.inputs[name]!;
-    const text = typeof value === "number" ? value.toLocaleString("en", { maximumFractionDigits: 6 }) : value;
-    out = out.replace(new RegExp(`(?<![\\w.])${name}(?![\\w])`, "g"), text);
-  }
-  return out === one.expr ? null : out;
-}
 
 interface Props {
   num: Num;

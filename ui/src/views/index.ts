@@ -1,5 +1,9 @@
 /** All views, in the order in which they are listed. */
 
+import { view as blocks } from "./blocks/index.tsx";
+import { view as chat } from "./chat/index.tsx";
+import { view as compare } from "./compare/index.tsx";
 import type { View } from "./view.ts";
+import { view as whatif } from "./whatif/index.tsx";
 
-export const views: View[] = [];
+export const views: View[] = [chat, blocks, whatif, compare];
