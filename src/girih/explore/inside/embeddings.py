@@ -6,6 +6,7 @@ import torch
 from torch.nn.functional import normalize
 
 from girih.engine.model import Model
+from girih.explore.pieces import Pieces
 
 ROWS = 1 << 22
 """Numbers of the table that are widened at a time."""
@@ -33,20 +34,16 @@ def nearest(model: Model, token: int | str, n: int = 10) -> dict[str, Any]:
         parts.append((normalize(rows_VM, dim=1) @ own_M.T)[:, 0].cpu())
     cosines_V = torch.cat(parts)
     cosines_V[ids[0]] = -torch.inf
+    pieces = Pieces(model.tokenizer)
     values, places = cosines_V.topk(min(n, vocab - 1))
     return {
         "id": ids[0],
-        "text": text(model, ids[0]),
+        "text": pieces.text(ids[0]),
         "pieces": len(ids),
         "token": ids[0],
         "nearest": [
-            {"id": place, "text": text(model, place), "cosine": value}
+            {"id": place, "text": pieces.text(place), "cosine": value}
             for place, value in zip(places.tolist(), values.tolist(), strict=True)
         ],
         "tied": stack.head is not None and stack.head.tied,
     }
-
-
-def text(model: Model, token: int) -> str:
-    """What a token says, or its number."""
-    return str(token) if model.tokenizer is None else model.tokenizer.decode([token])

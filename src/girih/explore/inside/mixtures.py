@@ -16,6 +16,7 @@ from girih.engine.evaluate import unlikely
 from girih.engine.model import Model
 from girih.explore.inside.parts import Tile, numbers, one_of
 from girih.explore.numbers import Num, computed, measured
+from girih.explore.pieces import Pieces
 from girih.nn.experts import Experts, Router
 from girih.spec import Experts as ExpertsNode
 from girih.spec import Model as Spec
@@ -178,9 +179,9 @@ def told(model: Model, ids: list[int]) -> tuple[float, list[dict[str, Any]]]:
 def likeliest(model: Model, log_V: Tensor) -> list[dict[str, Any]]:
     """The likeliest tokens, their texts and probabilities."""
     values, places = log_V.exp().topk(min(LIKELIEST, len(log_V)))
-    words = model.tokenizer
+    pieces = Pieces(model.tokenizer)
     return [
-        {"id": token, "text": str(token) if words is None else words.decode([token]), "p": p}
+        {"id": token, "text": pieces.text(token), "p": p}
         for token, p in zip(places.tolist(), values.tolist(), strict=True)
     ]
 
