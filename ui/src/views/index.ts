@@ -10,11 +10,12 @@ import { view as loom } from "./loom/index.tsx";
 import { view as mask } from "./mask/index.tsx";
 import { view as reasoning } from "./reasoning/index.tsx";
 import { view as reference } from "./reference/index.tsx";
+import { view as roofline } from "./roofline/index.tsx";
 import { view as router } from "./router/index.tsx";
 import type { View } from "./view.ts";
 import { view as whatif } from "./whatif/index.tsx";
 
 export const views: View[] = [
   chat, attention, mask, flash, embedding, router, loom,
-  blocks, reasoning, whatif, compare, reference,
+  blocks, roofline, reasoning, whatif, compare, reference,
 ];
