@@ -82,9 +82,9 @@ function Drawn({ priced }: { priced: Priced }) {
   return (
     <>
       <Plot roofs={roofs} steps={all} ring={ringOf(all[1]!)} />
-      <p class="keys">
+      <p class="machines">
         {devices.map((one, index) => (
-          <span key={one.id} class={`key r${index}`}>
+          <span key={one.id} class={`whose r${index}`}>
             <i aria-hidden="true" />{one.name}: <Chip num={one.flops} label={`arithmetic of ${one.name}`} />{" "}
             <Chip num={one.bandwidth} label={`memory of ${one.name}`} />
           </span>

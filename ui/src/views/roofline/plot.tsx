@@ -10,8 +10,8 @@ export interface Roof {
   measured: boolean;
 }
 
-const [WIDTH, HEIGHT, LEFT, BOTTOM, TOP, RIGHT] = [640, 340, 92, 44, 14, 14];
-const [LOW, HIGH] = [-3, 13];
+const [WIDTH, HEIGHT, LEFT, BOTTOM, TOP, RIGHT] = [640, 360, 6, 44, 26, 6];
+const [LOW, HIGH] = [-3, 15];
 
 export interface Ring {
   perByte: number;
@@ -37,11 +37,11 @@ export function Plot({ roofs, steps, ring }: { roofs: Roof[]; steps: Step[]; rin
       {powers.map((one) => (
         <g key={one}>
           <line class="grid" x1={LEFT} x2={WIDTH - RIGHT} y1={y(one)} y2={y(one)} />
-          <text x={LEFT - 8} y={y(one) + 4} text-anchor="end">{number(one, "FLOP/s")}</text>
+          <text x={LEFT} y={y(one) - 6}>{number(one, "FLOP/s")}</text>
         </g>
       ))}
-      {[-2, 0, 2, 4, 6, 8, 10, 12].map((one) => (
-        <text key={one} x={x(2 ** one)} y={HEIGHT - 24} text-anchor="middle">{one < 0 ? `1/${2 ** -one}` : 2 ** one}</text>
+      {[-2, 0, 2, 4, 6, 8, 10, 12, 14].map((one) => (
+        <text key={one} x={x(2 ** one)} y={HEIGHT - 24} text-anchor="middle">{one < 0 ? `1/${2 ** -one}` : (2 ** one).toLocaleString("en")}</text>
       ))}
       <text class="axis" x={(LEFT + WIDTH) / 2} y={HEIGHT - 5} text-anchor="middle">operations for each byte that is read</text>
       {roofs.map(({ name, limits, measured }, index) => (
@@ -56,7 +56,7 @@ export function Plot({ roofs, steps, ring }: { roofs: Roof[]; steps: Step[]; rin
           <g key={step.id} class={`step ${step.id}`}>
             <line x1={left} x2={left} y1={top} y2={HEIGHT - BOTTOM} />
             <circle cx={left} cy={top} r="6" />
-            <text class="name" x={left + (late ? -10 : 10)} y={top + 20} text-anchor={late ? "end" : "start"}>{step.id}</text>
+            <text class="name" x={left + (late ? -10 : 10)} y={top + 24} text-anchor={late ? "end" : "start"}>{step.id}</text>
           </g>
         );
       })}
