@@ -8,6 +8,7 @@ import { view as embedding } from "./embedding/index.tsx";
 import { view as flash } from "./flash/index.tsx";
 import { view as loom } from "./loom/index.tsx";
 import { view as mask } from "./mask/index.tsx";
+import { view as parameters } from "./parameters/index.tsx";
 import { view as reasoning } from "./reasoning/index.tsx";
 import { view as reference } from "./reference/index.tsx";
 import { view as roofline } from "./roofline/index.tsx";
@@ -17,5 +18,5 @@ import { view as whatif } from "./whatif/index.tsx";
 
 export const views: View[] = [
   chat, attention, mask, flash, embedding, router, loom,
-  blocks, roofline, reasoning, whatif, compare, reference,
+  blocks, roofline, parameters, reasoning, whatif, compare, reference,
 ];

@@ -1,7 +1,7 @@
 /** A budget of thinking, priced on the chosen model. */
 
 import { useSignal } from "@preact/signals";
-import { model, reason, spec, specError, units } from "../../app/session.ts";
+import { level, model, reason, spec, specError, units } from "../../app/session.ts";
 import { param } from "../../app/url.ts";
 import { source } from "../../data/source.ts";
 import type { Num, SpecInfo } from "../../data/types.ts";
@@ -19,6 +19,12 @@ const thinking = param("think", 2048);
 const answer = param("answer", 256);
 const asking = param("ask", 64);
 const assumed = param("speed", 20);
+
+const SAID = {
+  beginner: "Thinking is text that the model writes for itself. It takes time and room like any other text.",
+  intermediate: "Each token of thinking is a step of decoding, and its keys and values stay while the answer is written.",
+  advanced: "Bytes are those of the state at the end of each span, as the spec's slots say; time is tokens over one speed, though steps get slower as the state grows.",
+};
 
 function Reasoning() {
   const found = spec.value;
@@ -42,7 +48,7 @@ function Priced({ found }: { found: SpecInfo }) {
       change: "the budget. Time grows with it at once, memory only where layers remember every token.",
       why: "reasoning models buy better answers with tokens; here is the price on this model and machine.",
     }}>
-      <Controls>
+      <p>{SAID[level.value]}</p><Controls>
         <Slider label="Tokens of thinking" value={thinking} min={0} max={0} among={BUDGETS} />
         <Slider label="Tokens of the answer" value={answer} min={0} max={2048} step={32} />
         <Slider label="Tokens of the prompt" value={asking} min={1} max={4096} />

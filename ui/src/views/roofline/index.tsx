@@ -1,7 +1,7 @@
 /** The roofline: what bounds a step of the chosen model, on this machine and on others. */
 
 import { useSignal } from "@preact/signals";
-import { info, model, reason } from "../../app/session.ts";
+import { info, level, model, reason } from "../../app/session.ts";
 import { param } from "../../app/url.ts";
 import { source } from "../../data/source.ts";
 import type { Num, Priced } from "../../data/types.ts";
@@ -33,6 +33,12 @@ interface Speed {
 /** What was measured on this machine; stays while the page is open. */
 const probe = { value: null as Probe | null, speed: new Map<string, Speed>() };
 
+const SAID = {
+  beginner: "A machine computes so much in a second, and reads so much from memory. A step must wait for the slower of the two.",
+  intermediate: "Work that does few operations for each byte it reads is bound by memory: the slope. With many it is bound by arithmetic: the flat part.",
+  advanced: "Bytes are weights touched once, and the state of each sequence; FLOPs of pairs that are seen. The least time is the larger of both quotients, as if all overlapped.",
+};
+
 function Roofline() {
   const [tokens, count, format] = [context.value, batch.value, state.value];
   const body = { model: model.value, context: tokens, batch: count, state: format };
@@ -45,7 +51,7 @@ function Roofline() {
       change: "the number of sequences: decode slides to the right, since all of them share one reading of the weights.",
       why: "it tells whether faster arithmetic or smaller weights would help, before anything is tried.",
     }}>
-      <Controls>
+      <p>{SAID[level.value]}</p><Controls>
         <Slider label="Tokens" value={context} min={0} max={0} among={CONTEXTS} />
         <Slider label="Sequences at once" value={batch} min={0} max={0} among={BATCHES} />
         <Select label="State in" value={format} set={(one) => (state.value = one)}
