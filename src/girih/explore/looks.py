@@ -1,6 +1,7 @@
 """What is seen inside a model: jobs for the thread on which models work."""
 
 import threading
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -40,10 +41,14 @@ class Looks:
         self, run: Run, kind: str, layer: str, given: dict[str, int], stop: threading.Event
     ) -> tuple[bytes, dict[str, Any]]:
         """The tile."""
+        return packed(self.looked(run, lambda inside: inside.tile(kind, layer, **given)))
+
+    def looked(self, run: Run, look: Callable[[Any], Any]) -> Any:
+        """What a look into a run gives; what it took is kept for the next one."""
         model = self.shelf.model(run.model)
         inside = self.runs.look(run, lambda: late("inside").Inside(model, list(run.tokens)))
         try:
-            return packed(inside.tile(kind, layer, **given))
+            return look(inside)
         finally:
             self.runs.tidy(run)
 
@@ -52,7 +57,7 @@ class Looks:
         run = self.runs.get(asked.text("run"))
         layer = asked.text("layer", most=400) if asked.has("layer") else None
         top = asked.some("top", 1, MOST_MUTED)
-        mute = Asked({str(at): one for at, one in enumerate(asked.several("mute", MOST_MUTED))})
+        mute = Asked({f"mute[{at}]": one for at, one in enumerate(asked.several("mute", MOST_MUTED))})
         muted = [mute.whole(name, 0, LARGE) for name in mute.values]
 
         def work(stop: threading.Event) -> Any:
@@ -67,11 +72,10 @@ class Looks:
         head, row = asked.whole("head", 0, LARGE), asked.whole("row", 0, LARGE)
         block = asked.whole("block", 1, LARGE)
 
-        def work(stop: threading.Event) -> Any:
-            model = self.shelf.model(run.model)
-            return plain(late("inside").flash(model, list(run.tokens), layer, head, row, block))
+        def steps(inside: Any) -> Any:
+            return late("inside.blocks").flash_of(inside, layer, head, row, block)
 
-        return work
+        return lambda stop: plain(self.looked(run, steps))
 
     def nearest(self, asked: Asked) -> Work:
         """The tokens nearest to one."""
