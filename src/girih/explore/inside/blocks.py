@@ -78,7 +78,7 @@ def part(one: Attended, rows: range, keys: range) -> Tensor:
 def tiled(one: Attended, block: int) -> Tensor:
     """The outputs [T, D] of one head, some queries and some keys at a time."""
     out_TD = one.mixed_THD.new_empty(one.tokens, one.v_KND.shape[2], dtype=torch.float32)
-    for rows in blocks(range(one.tokens), block):
+    for rows in blocks(range(one.tokens)):
         for _, now in steps(one, rows, block):
             last = now
         out_TD[rows.start : rows.stop] = last.out_TD / last.sum_T[:, None]
