@@ -6,6 +6,7 @@ import { view as chat } from "./chat/index.tsx";
 import { view as compare } from "./compare/index.tsx";
 import { view as embedding } from "./embedding/index.tsx";
 import { view as flash } from "./flash/index.tsx";
+import { view as kv } from "./kv/index.tsx";
 import { view as loom } from "./loom/index.tsx";
 import { view as mask } from "./mask/index.tsx";
 import { view as parameters } from "./parameters/index.tsx";
@@ -18,5 +19,5 @@ import { view as whatif } from "./whatif/index.tsx";
 
 export const views: View[] = [
   chat, attention, mask, flash, embedding, router, loom,
-  blocks, roofline, parameters, reasoning, whatif, compare, reference,
+  blocks, kv, roofline, parameters, reasoning, whatif, compare, reference,
 ];
