@@ -23,6 +23,7 @@ COMMANDS = {
     "train": "give a spec weights, or a model better ones, from texts",
     "explain": "which backend runs each layer, and why others do not",
     "eval": "how well a model predicts a text: perplexity",
+    "explore": "a page that looks into the models of this machine",
     "bench": "how fast a model runs here, and how near to the machine's limits",
 }
 EXAMPLES = """\

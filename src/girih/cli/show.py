@@ -10,8 +10,8 @@ from typing import Any
 from girih.checkpoints.source import Source, open_source
 from girih.cli.console import bytes_text, columns, count_text, drawable, number_text, say
 from girih.cli.options import add_model, whole
-from girih.spec import Cost, Tensor, cost, draw, format_of, graph
-from girih.spec.cost import held_in, tensor_bytes
+from girih.spec import Cost, cost, draw, graph
+from girih.spec.cost import bytes_by_format, held_in
 from girih.spec.draw import folded
 
 EXAMPLES = """\
@@ -82,15 +82,6 @@ def short(path: Path) -> str:
     if path.is_relative_to(Path.home()):
         return str("~" / path.relative_to(Path.home()))
     return str(path)
-
-
-def bytes_by_format(tensors: Mapping[str, Tensor], formats: Mapping[str, str]) -> dict[str, int]:
-    """The bytes of the weights in each storage format, the largest first."""
-    out: dict[str, int] = {}
-    for name, tensor in tensors.items():
-        form = format_of(formats[name])
-        out[form.name] = out.get(form.name, 0) + tensor_bytes(form, tensor)
-    return dict(sorted(out.items(), key=lambda item: -item[1]))
 
 
 def lines(counted: Cost, mix: Mapping[str, int], stored: bool, page: int) -> list[str]:

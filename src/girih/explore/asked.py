@@ -71,7 +71,7 @@ class Asked:
         """A whole number within bounds, or None where none is given."""
         return self.whole(name, low, high) if self.has(name) else None
 
-    def list(self, name: str, most: int) -> list[Any]:
+    def several(self, name: str, most: int) -> list[Any]:
         """A list of at most so many values; empty where none is given."""
         value = self.given(name, [])
         if not isinstance(value, list) or len(value) > most:
@@ -80,7 +80,7 @@ class Asked:
 
     def texts(self, name: str, most: int) -> list[str]:
         """A list of texts."""
-        found = self.list(name, most)
+        found = self.several(name, most)
         if not all(isinstance(item, str) for item in found):
             raise Refusal(422, f"{name}: not a list of texts")
         return found

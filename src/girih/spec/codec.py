@@ -137,10 +137,14 @@ def decoded_list(data: list[Any], hint: Any, path: str) -> tuple[Any, ...]:
     if not is_node(options(hint)[0]):
         return tuple(decoded(item, hint, f"{path}[{index}]") for index, item in enumerate(data))
     out: list[Any] = []
+    known: dict[int, Any] = {}  # One object that stands in several places is read once.
     for item in data:
         here = f"{path}[{len(out)}]"
         times, group = unfolded(item, here)
-        items = [decoded(part, hint, here) for part in group]
+        for part in group:
+            if id(part) not in known:
+                known[id(part)] = decoded(part, hint, here)
+        items = [known[id(part)] for part in group]
         if len(out) + times * len(items) > MAX_LAYERS:
             raise SpecError(f"{here}: more than {MAX_LAYERS} entries")
         out += items * times

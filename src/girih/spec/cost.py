@@ -136,6 +136,15 @@ def weight_bytes(tensors: Mapping[str, Tensor], weights: str | Mapping[str, str]
     return total
 
 
+def bytes_by_format(tensors: Mapping[str, Tensor], formats: Mapping[str, str]) -> dict[str, int]:
+    """The bytes of the weights in each storage format, the largest first."""
+    out: dict[str, int] = {}
+    for name, tensor in tensors.items():
+        form = format_of(formats[name])
+        out[form.name] = out.get(form.name, 0) + tensor_bytes(form, tensor)
+    return dict(sorted(out.items(), key=lambda item: -item[1]))
+
+
 def held_in(tensor: Tensor, name: str) -> Format:
     """The format of that name, or float32 where its blocks cannot hold the tensor."""
     wanted = format_of(name)

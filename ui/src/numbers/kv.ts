@@ -167,7 +167,7 @@ export function keptOf(branch: BranchInfo, layers = 1): Kept | null {
   if (mask?.kind === "grouped" && !mask.ahead) {
     return { how: "grouped", layers, label: "grouped", kv_heads, head_dim, sizes: mask.sizes };
   }
-  const label = once ? "cross" : branch.window === null ? "global" : "window";
+  const label = once ? "cross" : branch.window === null ? "growing" : "window";
   const dims = { kv_heads, key_dim: head_dim, value_dim: value_dim ?? head_dim };
   return { how: "heads", layers, label, ...dims, window: branch.window, once };
 }

@@ -1,0 +1,1 @@
+"""The explorer: a page that looks into the models of this machine."""
