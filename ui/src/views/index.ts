@@ -6,7 +6,7 @@ import { view as chat } from "./chat/index.tsx";
 import { view as compare } from "./compare/index.tsx";
 import { view as embedding } from "./embedding/index.tsx";
 import { view as flash } from "./flash/index.tsx";
-import { view as kv } from "./kv/index.tsx";
+import { view as ledger } from "./ledger/index.tsx";
 import { view as loom } from "./loom/index.tsx";
 import { view as mask } from "./mask/index.tsx";
 import { view as parameters } from "./parameters/index.tsx";
@@ -18,6 +18,6 @@ import type { View } from "./view.ts";
 import { view as whatif } from "./whatif/index.tsx";
 
 export const views: View[] = [
-  chat, attention, mask, flash, embedding, router, loom,
-  blocks, kv, roofline, parameters, reasoning, whatif, compare, reference,
+  chat, ledger, attention, mask, flash, embedding, router, loom,
+  blocks, roofline, parameters, reasoning, whatif, compare, reference,
 ];

@@ -41,6 +41,8 @@ def steps(one: Attended, rows: range, block: int) -> Iterator[tuple[range, Runni
     max_T = torch.full_like(zeros_T, -torch.inf) if first is None else zeros_T + first.float()
     now = Running(max_T, zeros_T + (first is not None), zeros_T[:, None], zeros_T)
     for keys in blocks(range(one.k_KND.shape[1]), block):
+        if unseen(one, rows, keys):
+            continue
         scores_TB = part(one, rows, keys)
         max_T = torch.maximum(now.max_T, scores_TB.amax(1))
         # A query that has seen nothing yet has nothing to be rescaled.
@@ -52,6 +54,15 @@ def steps(one: Attended, rows: range, block: int) -> Iterator[tuple[range, Runni
         out_TD = now.out_TD * scale_T[:, None] + weights_TB @ v_BD
         now = Running(max_T, sum_T, out_TD, scale_T)
         yield keys, now
+
+
+def unseen(one: Attended, rows: range, keys: range) -> bool:
+    """Whether some queries are all before, or too far behind, some keys: these are left out."""
+    band = one.call.band
+    if isinstance(one.call, GroupedCall) or keys.start < band.prefix:
+        return False
+    ahead = band.right is not None and keys.start > rows.stop - 1 + band.right
+    return ahead or (band.left is not None and keys.stop - 1 < rows.start - band.left)
 
 
 def part(one: Attended, rows: range, keys: range) -> Tensor:
@@ -67,7 +78,7 @@ def part(one: Attended, rows: range, keys: range) -> Tensor:
 def tiled(one: Attended, block: int) -> Tensor:
     """The outputs [T, D] of one head, some queries and some keys at a time."""
     out_TD = one.mixed_THD.new_empty(one.tokens, one.v_KND.shape[2], dtype=torch.float32)
-    for rows in blocks(range(one.tokens), block):
+    for rows in blocks(range(one.tokens)):
         for _, now in steps(one, rows, block):
             last = now
         out_TD[rows.start : rows.stop] = last.out_TD / last.sum_T[:, None]

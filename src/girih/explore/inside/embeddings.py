@@ -25,12 +25,12 @@ def nearest(model: Model, token: int | str, n: int = 10) -> dict[str, Any]:
     if type(n) is not int or n < 1:
         raise ValueError(f"n {n!r} is not a number of tokens from 1 on")
     table = model.module.get_submodule(f"{stack.name}.embed")
-    own_M = table.rows(torch.tensor(ids[:1], device=model.device), torch.float32)  # type: ignore[operator]
+    own_M = table.rows(torch.tensor(ids[:1], device=model.device), torch.float32)
     own_M, vocab, parts = normalize(own_M, dim=1), stack.input.vocab, []
     size = max(1, ROWS // stack.dim)
     for start in range(0, vocab, size):
         index = torch.arange(start, min(start + size, vocab), device=model.device)
-        rows_VM = table.rows(index, torch.float32)  # type: ignore[operator]
+        rows_VM = table.rows(index, torch.float32)
         parts.append((normalize(rows_VM, dim=1) @ own_M.T)[:, 0].cpu())
     cosines_V = torch.cat(parts)
     cosines_V[ids[0]] = -torch.inf

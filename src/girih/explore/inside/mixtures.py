@@ -133,7 +133,7 @@ def rerouted(
     changed: dict[str, nn.Module] = {}
     for name, child in module.named_children():
         own = inside and isinstance(child, Router)
-        made = choosing(child, top, muted) if own else rerouted(child, paths, top, muted)  # type: ignore[arg-type]
+        made = choosing(child, top, muted) if own else rerouted(child, paths, top, muted)
         if made is not child:
             changed[name] = made
     if not changed:

@@ -33,9 +33,8 @@ class Area:
         """The largest number of each block of a part of some rows, the last ones perhaps cut."""
         if self.pool == 1:
             return part
-        size = self.pool
-        kwargs = dict(kernel_size=size, stride=size, ceil_mode=True)
-        return torch.nn.functional.max_pool2d(part[None, None].float(), **kwargs)[0, 0]
+        whole = part[None, None].float()
+        return torch.max_pool2d(whole, self.pool, self.pool, ceil_mode=True)[0, 0]
 
 
 def area(
@@ -60,7 +59,7 @@ def area(
                 f"{count!r} {name}s from {first:,} on are not among the {size:,} there are"
             )
         found.append(range(first, first + count))
-    out = Area(*found, pool)
+    out = Area(found[0], found[1], pool)
     cells = -(-len(out.rows) // pool) * -(-len(out.cols) // pool)
     if cells > MOST:
         raise ValueError(
