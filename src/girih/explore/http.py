@@ -38,16 +38,18 @@ Handler = Callable[[Request], Awaitable[Response]]
 
 def application(desk: Desk, hosts: Collection[str], any_address: bool = False) -> Guard:
     """The explorer as an ASGI application that goes by the names `hosts`."""
-    routes, looks = Routes(desk), desk.looks
+    routes, looks, counts = Routes(desk), desk.looks, desk.counts
     app = Starlette(
         routes=[
             Route("/api/models", answered(routes.models)),
             Route("/api/spec/{id}", answered(routes.spec)),
-            Route("/api/read", answered(routes.read), methods=["POST"]),
+            Route("/api/read", answered(routes.counted(desk.read)), methods=["POST"]),
             Route("/api/run", answered(routes.run), methods=["POST"]),
             Route("/api/run/{id}", answered(routes.look_up)),
             Route("/api/source", answered(routes.source)),
-            Route("/api/price", answered(routes.price), methods=["POST"]),
+            Route("/api/price", answered(routes.counted(counts.price)), methods=["POST"]),
+            Route("/api/compare", answered(routes.counted(counts.compare)), methods=["POST"]),
+            Route("/api/measure", answered(routes.job(counts.measure)), methods=["POST"]),
             Route("/api/export", answered(routes.export), methods=["POST"]),
             Route("/api/fork", answered(routes.job(desk.fork)), methods=["POST"]),
             Route("/api/tile", answered(routes.tile)),
@@ -137,12 +139,7 @@ class Routes:
     async def spec(self, request: Request) -> Response:
         """One spec."""
         id, query = request.path_params["id"], Asked(request.query_params)
-        return JSONResponse(await run_in_threadpool(self.desk.spec, id, query))
-
-    async def read(self, request: Request) -> Response:
-        """The tokens of a text."""
-        asked = await body_of(request)
-        return JSONResponse(await run_in_threadpool(self.desk.read, asked))
+        return JSONResponse(await run_in_threadpool(self.desk.counts.spec, id, query))
 
     async def look_up(self, request: Request) -> Response:
         """A run that was read or made before."""
@@ -160,10 +157,13 @@ class Routes:
         lines = channel.read(left=made.cancel)
         return StreamingResponse(lines, media_type="application/x-ndjson")
 
-    async def price(self, request: Request) -> Response:
-        """A spec with changed fields."""
-        asked = await body_of(request)
-        return JSONResponse(await run_in_threadpool(self.desk.price, asked))
+    def counted(self, count: Callable[[Asked], Any]) -> Handler:
+        """The handler of something that no model has to work for: a JSON object in, one out."""
+
+        async def handle(request: Request) -> Response:
+            return JSONResponse(await run_in_threadpool(count, await body_of(request)))
+
+        return handle
 
     async def export(self, request: Request) -> Response:
         """The page with what it was told, as a file."""
