@@ -4,8 +4,10 @@ import { view as attention } from "./attention/index.tsx";
 import { view as blocks } from "./blocks/index.tsx";
 import { view as chat } from "./chat/index.tsx";
 import { view as compare } from "./compare/index.tsx";
+import { view as denoise } from "./denoise/index.tsx";
 import { view as embedding } from "./embedding/index.tsx";
 import { view as flash } from "./flash/index.tsx";
+import { view as kv } from "./kv/index.tsx";
 import { view as ledger } from "./ledger/index.tsx";
 import { view as loom } from "./loom/index.tsx";
 import { view as mask } from "./mask/index.tsx";
@@ -18,6 +20,6 @@ import type { View } from "./view.ts";
 import { view as whatif } from "./whatif/index.tsx";
 
 export const views: View[] = [
-  chat, ledger, attention, mask, flash, embedding, router, loom,
-  blocks, roofline, parameters, reasoning, whatif, compare, reference,
+  chat, reference, blocks, attention, mask, ledger, embedding, flash, router, loom,
+  kv, whatif, compare, parameters, roofline, reasoning, denoise,
 ];
