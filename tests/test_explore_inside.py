@@ -152,7 +152,18 @@ def test_fast_kernels_are_within_their_dtype():
     for name in ("gqa", "window", "latent", "grouped"):
         look = Inside(tiny.drawn(name, plan="fast"), tiny.randoms(LENGTH))
         note = look.tile("attn", 0, head=1).note
+        assert note["kernel"] == "fast, bfloat16"
         assert note["max_delta"] < 0.02 * note["max_output"], name
+
+
+def test_nothing_is_captured_unless_it_is_asked_for(monkeypatch):
+    """A pass that is measured is one without."""
+    model, ids = tiny.drawn("hybrid", words=tiny.letters()), tiny.randoms(LENGTH)
+    monkeypatch.setattr(Capture, "wants", lambda *a: 1 / 0)
+    monkeypatch.setattr(Capture, "put", lambda *a: 1 / 0)
+    assert len(model.generate([ids], max_tokens=3)[0].tokens) == 3 and model.logits([ids])
+    with pytest.raises(ZeroDivisionError):
+        Inside(model, ids).tile("attn", "decoder.layers.1.mix", head=0)
 
 
 def test_only_what_is_wanted_is_computed_and_kept(monkeypatch):
@@ -233,7 +244,7 @@ def test_maps_of_all_heads_are_never_in_memory_together():
         (dict(kind="attns"), "there is no tile 'attns'; there are attn, attn_groups"),
         (dict(layer=9), "layer 9 has no 'attn'; those that have it: decoder.layers.0.attn, "),
         (dict(layer="decoder.layers.0.mlp"), "layer 'decoder.layers.0.mlp' has no 'attn'; those"),
-        (dict(kind="delta"), "layer 0 has no 'delta', in no layer of the model"),
+        (dict(kind="delta"), "no layer of the model has 'delta'"),
         (dict(head=6), "head 6 is not one of the 6 there are, from 0 on"),
         (dict(head=None), "head None is not one of the 6"),
         (dict(head=-1), "head -1 is not one of the 6"),

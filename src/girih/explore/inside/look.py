@@ -1,6 +1,7 @@
 """A look into one text in one model: what a picture needs is taken when it is wanted, and kept."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -83,8 +84,9 @@ class Inside:
             for path in fits:
                 if f".layers.{int(layer)}." in path:
                     return path
-        have = f"; those that have it: {', '.join(fits)}" if fits else ", in no layer of the model"
-        raise ValueError(f"layer {layer!r} has no {kind!r}{have}")
+        if not fits:
+            raise ValueError(f"no layer of the model has {kind!r}")
+        raise ValueError(f"layer {layer!r} has no {kind!r}; those that have it: {', '.join(fits)}")
 
     def taken(self, what: str, path: str) -> tuple[dict[str, Tensor], Capture]:
         """What was captured of a branch by name, and the capture itself."""
@@ -109,7 +111,7 @@ class Inside:
         """Weights of a head."""
         of = self.attended(path)
         wanted = area(of.tokens, of.tokens, **given)
-        return attend.weights(of, one_of("head", head, of.heads), wanted)
+        return self.noted(attend.weights(of, one_of("head", head, of.heads), wanted))
 
     def attn_groups_tile(self, path: str, head: Any, given: dict[str, int]) -> Tile:
         """The weights of representatives."""
@@ -118,7 +120,12 @@ class Inside:
         if not count:
             raise ValueError(f"{path}: there is no representative of {of.tokens:,} tokens")
         wanted = area(of.tokens, count, **given)
-        return attend.weights(of, one_of("head", head, of.heads), wanted, of.tokens)
+        return self.noted(attend.weights(of, one_of("head", head, of.heads), wanted, of.tokens))
+
+    def noted(self, made: Tile) -> Tile:
+        """A tile with what the kernel computed in, beside how far its output is."""
+        plan = self.model.plan
+        return replace(made, note=made.note | {"kernel": f"{plan.mode}, {plan.compute}"})
 
     def thumbs_tile(self, path: str, head: Any, given: dict[str, int]) -> Tile:
         """All maps in small."""
