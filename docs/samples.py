@@ -39,6 +39,7 @@ HELD_OUT = "held-out.txt"
 ABOUT_HELD_OUT = "the last two chapters of Persuasion"
 WINDOW = 256
 """Tokens that are predicted from each other, in training and when the loss is measured."""
+HOW = f"--tokenizer bpe --context {WINDOW} --batch 1024 --lr 6e-3 --warmup 100 --every 400"
 MOST = 1_000_000
 """Bytes of a sample at most."""
 
@@ -49,7 +50,7 @@ class Recipe:
 
     about: str
     new: str
-    train: str = "--lr 3e-3 --steps 1200"
+    steps: int = 2200
 
 
 GQA = "--width 96 --layers 4 --heads 6 --kv-heads 2 --context 1024"
@@ -67,7 +68,7 @@ RECIPES = {
         f'{GQA} --mixer "grouped(16)"',
     ),
     "tiny-latent": Recipe(
-        "Multi-head latent attention: keys and values of six heads are kept as 32 numbers.",
+        "Latent attention: keys and values of six heads are kept as 32 + 8 numbers.",
         '--width 96 --layers 4 --heads 6 --hidden 224 --context 1024 --mixer "latent(32)"',
     ),
     "tiny-experts": Recipe(
@@ -77,10 +78,12 @@ RECIPES = {
     "tiny-mamba": Recipe(
         "Selective scans alone: no attention, a state that does not grow.",
         '--width 96 --layers 6 --hidden 0 --context 1024 --mixer "mamba(16)"',
+        steps=1200,
     ),
     "tiny-hybrid": Recipe(
         "Three state-space layers, then one of attention.",
         f'{GQA} --hidden 160 --mixer "mamba2(16):3,attention:1"',
+        steps=1200,
     ),
 }
 
@@ -103,7 +106,7 @@ def make(name: str, recipe: Recipe, read: list[str]) -> None:
     for old in (WORK / name, out):
         shutil.rmtree(old, ignore_errors=True)
     compose = f"girih new {name}.json {recipe.new}"
-    learn = f"girih train {name}.json --tokenizer bpe --context {WINDOW} {recipe.train}"
+    learn = f"girih train {name}.json {HOW} --steps {recipe.steps}"
     began = time.perf_counter()
     girih(compose, "--force")
     girih(learn, "--text", *read, "--eval-text", HELD_OUT, "--out", name)
@@ -117,7 +120,7 @@ def make(name: str, recipe: Recipe, read: list[str]) -> None:
         "text": TEXT,
         "held_out": f"{HELD_OUT}: {ABOUT_HELD_OUT}",
         "commands": [compose, f"{learn} --text NOVELS --eval-text {HELD_OUT} --out {name}"],
-        "steps": int(recipe.train.split("--steps ")[1].split()[0]),
+        "steps": recipe.steps,
         "minutes": round(minutes, 1),
         "loss": round(told["nats"], 4),
         "unigram": round(unigram(out), 4),

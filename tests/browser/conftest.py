@@ -32,6 +32,7 @@ def address() -> Iterator[str]:
     yield found[0].rstrip("/") + "/"
     process.terminate()
     process.wait(20)
+    process.stdout.close()
 
 
 @pytest.fixture(scope="session")

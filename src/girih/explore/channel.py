@@ -36,7 +36,7 @@ class Channel:
         except RuntimeError:
             raise Gone from None
 
-    async def read(self, left: Callable[[], None]) -> AsyncIterator[bytes]:
+    async def read(self, left: Callable[[], object]) -> AsyncIterator[bytes]:
         """All lines; however the reading ends, `left` is called."""
         try:
             while (line := await self.lines.get()) is not None:

@@ -8,18 +8,20 @@ from typing import Any
 
 import girih
 from girih.explore.asked import Asked
+from girih.explore.counts import Counts, edits_of
 from girih.explore.events import Event, Generated, checked, prompt_of, sampling_of
+from girih.explore.late import late
+from girih.explore.looks import Looks
 from girih.explore.machine import machine
+from girih.explore.page import UI as UI
+from girih.explore.page import page
+from girih.explore.price import made_of
 from girih.explore.refusal import Refusal, line_of
 from girih.explore.runs import Run, Runs
 from girih.explore.shelf import Shelf
-from girih.explore.worker import Gone, Worker
+from girih.explore.worker import Gone, Work, Worker
 
 PACKAGE = Path(__file__).resolve().parents[1]
-UI = Path(__file__).resolve().parent / "_ui"
-STATES = ("bfloat16", "float16", "float32", "int8", "int4")
-TOKENS = 2**24
-"""Tokens of a context that is counted, at most."""
 
 
 class Desk:
@@ -29,6 +31,7 @@ class Desk:
         self.runs = Runs()
         self.shelf = Shelf(models, gone=self.runs.forget)
         self.worker = Worker()
+        self.looks, self.counts = Looks(self.shelf, self.runs), Counts(self.shelf)
         files = PACKAGE.rglob("*.py")
         self.sources = {f"girih/{file.relative_to(PACKAGE).as_posix()}": file for file in files}
 
@@ -39,10 +42,6 @@ class Desk:
             "default": self.shelf.default,
             "machine": machine(girih.__version__),
         }
-
-    def spec(self, id: str, query: Asked) -> dict[str, Any]:
-        """A spec with its numbers."""
-        return self.shelf.spec_info(id, **use_of(query))
 
     def read(self, asked: Asked) -> dict[str, Any]:
         """The tokens of a text."""
@@ -94,16 +93,49 @@ class Desk:
             raise Refusal(404, f"{name[:80]!r} is no file of the package")
         return self.sources[name].read_text("utf-8")
 
-    def close(self, patience: float) -> None:
-        """Stop what is on its way."""
-        self.worker.close(patience)
+    def fork(self, asked: Asked) -> Work:
+        """A model of a changed spec, listed under an id of its own."""
+        of = self.shelf.entry(asked.text("model")).id
+        how = asked.choice("weights", ("random", "kept"), "kept")
+        source = self.shelf.source(of)
+        begun = asked.get("spec") if asked.has("spec") else source.spec
+        spec = made_of(begun, edits_of(asked))
+
+        def work(stop: threading.Event) -> Any:
+            base = self.shelf.model(of) if how == "kept" else None
+            tokenizer = self.shelf.reader(of).tokenizer
+            made = late("forks").forked(spec, tokenizer, base)
+            label = f"fork of {of}, {weights_text(made)}"
+            return self.shelf.info(self.shelf.add_made(of, made.model, made.formats, label))
+
+        return work
+
+    def export(self, asked: Asked) -> str:
+        """The page with what it was told inside."""
+        here, keep = machine(girih.__version__), asked.given("keep", {})
+        if not isinstance(keep, dict):
+            raise Refusal(422, "keep: not an object of responses")
+        return page(
+            keep,
+            hash=asked.text("hash", ""),
+            title=asked.text("title", "girih", most=400),
+            machine=f"{here['cpu']}, {here['cores']} cores",
+            date=here["date"],
+        )
+
+    def close(self, patience: float) -> bool:
+        """Stop what is on its way, and wait for it some seconds; whether it has ended."""
+        return self.worker.close(patience)
 
 
-def use_of(query: Asked) -> dict[str, Any]:
-    """The use at which something is counted."""
-    state = query.choice("state", STATES, "bfloat16")
-    context, batch = query.some("context", 1, TOKENS), query.whole("batch", 1, 2**20, 1)
-    return {"context": context, "batch": batch, "state": state}
+def weights_text(made: Any) -> str:
+    """What the weights of a fork are."""
+    if not made.kept and not made.cut:
+        return "random weights"
+    parts = [f"{made.kept} tensors kept"]
+    parts += [f"{made.cut} cut"] if made.cut else []
+    parts += [f"{made.drawn} random"] if made.drawn else []
+    return ", ".join(parts)
 
 
 def waited(

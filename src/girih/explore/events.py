@@ -3,7 +3,7 @@
 import math
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from girih.explore.asked import Asked
@@ -60,7 +60,7 @@ class Layers:
     """The branches of a model that remember something, and what they should hold after a time."""
 
     def __init__(self, spec: Spec, form: str) -> None:
-        self.slots: Mapping[str, Sequence[Slot]] = spec.state()
+        self.slots = {path: slots for path, slots in spec.state().items() if slots}
         self.form = form
         leaves = {path: branch for stack in spec.stacks for path, branch in stack.leaves()}
         self.kinds = {path: branch_kind(leaves[path].mixer) for path in self.slots}

@@ -58,7 +58,9 @@ class Guard:
 
     def refusal(self, scope: Scope, api: bool) -> tuple[int, str] | None:
         """Why a request is not answered: a status and a line; None where it is."""
-        found = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        found = {
+            name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]
+        }
         host, origin = found.get("host", ""), found.get("origin")
         if not self.known(host):
             return 400, f"this server does not go by the name {host[:80]!r}"

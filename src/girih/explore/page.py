@@ -42,7 +42,8 @@ def page(
     """
     files = built(ui)
     kept = {key: checked(key, value) for key, value in responses.items()}
-    kept.setdefault(REFERENCE, {"json": json.loads(files["reference.json"])})
+    if (ui / "reference.json").is_file():
+        kept.setdefault(REFERENCE, {"json": json.loads((ui / "reference.json").read_text("utf-8"))})
     told = {"recorded": {"machine": machine, "date": date, "hash": hash}, "responses": kept}
     data = f'<script type="application/json" id="recorded">{embedded(told)}</script>'
     script = files["app.js"].replace("</script", r"<\/script")
@@ -52,12 +53,12 @@ def page(
     out = once(STYLE, f"<style>{style}</style>", out)
     out = once(ICON, f'<link rel="icon" href="data:image/svg+xml;base64,{icon}" />', out)
     out = once(TITLE, f"<title>{html.escape(title)}</title>", out)
-    return out.replace(HEAD, f"{HEAD}\n{policy(script)}", 1)
+    return out.replace(HEAD, f"{HEAD}\n{policy(script, style)}", 1)
 
 
 def built(ui: Path) -> dict[str, str]:
     """The files of the built page; raises ValueError where it is not built."""
-    names = ("index.html", "app.js", "app.css", "favicon.svg", "reference.json")
+    names = ("index.html", "app.js", "app.css", "favicon.svg")
     try:
         return {name: (ui / name).read_text("utf-8") for name in names}
     except FileNotFoundError as error:
@@ -88,15 +89,19 @@ def once(pattern: re.Pattern[str], new: str, text: str) -> str:
     return out
 
 
-def policy(script: str) -> str:
-    """What the file may load: nothing, and run: its own script alone."""
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+def policy(script: str, style: str) -> str:
+    """What the file may load: nothing, and use: its own script and style alone."""
     allowed = [
         "default-src 'none'",
-        f"script-src 'sha256-{digest}'",
-        "style-src 'unsafe-inline'",
+        f"script-src {digest(script)}",
+        f"style-src {digest(style)}",
         "img-src data: blob:",
         "base-uri 'none'",
         "form-action 'none'",
     ]
     return f'<meta http-equiv="Content-Security-Policy" content="{"; ".join(allowed)}" />'
+
+
+def digest(text: str) -> str:
+    """The text of an element, as a policy names it."""
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"

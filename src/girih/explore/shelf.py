@@ -1,13 +1,17 @@
 """The models at hand: listed by id, known from their headers, loaded when they are first wanted."""
 
+import contextlib
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import girih
-from girih.checkpoints.source import Source, open_source, sample_path
+from girih.checkpoints.samples import names, sample_path, samples
+from girih.checkpoints.source import Source, open_source
 from girih.checkpoints.text import tokenizer_of
+from girih.checkpoints.tokenizer import Tokenizer
 from girih.engine.prompt import Prompter
 from girih.explore.describe import kinds, spec_info
 from girih.explore.machine import memory
@@ -17,6 +21,8 @@ from girih.explore.refusal import Refusal, line_of
 from girih.spec import Model as Spec
 
 SAMPLE = "sample"
+FORKS = 4
+"""Models that were made here, at most."""
 
 
 @dataclass
@@ -34,6 +40,8 @@ class Entry:
     model: Any = None
     used: int = 0
     """When it last was: the larger, the later."""
+    made: bool = False
+    """Whether it was made here, and is nowhere else than in memory."""
     reader: "Reader | None" = field(default=None, repr=False)
 
     @property
@@ -45,9 +53,8 @@ class Entry:
 class Reader:
     """What turns texts into tokens of a model and back; it needs no weights."""
 
-    def __init__(self, source: Source) -> None:
-        self.tokenizer = tokenizer_of(source)
-        spec = source.spec
+    def __init__(self, tokenizer: Tokenizer | None, spec: Spec) -> None:
+        self.tokenizer = tokenizer
         self.prompter = Prompter(self.tokenizer, spec.stacks[-1].input.vocab, spec.context)
         self.pieces = Pieces(self.tokenizer)
 
@@ -73,7 +80,7 @@ class Shelf:
     ) -> None:
         self.entries: dict[str, Entry] = {}
         self.limit = memory() // 2 if limit is None else limit
-        self.gone, self.clock = gone, 0
+        self.gone, self.clock, self.forks = gone, 0, 0
         for name in models:
             self.add(name, open_source(name, weights=False))
         self.first = next(iter(self.entries), None)
@@ -84,18 +91,21 @@ class Shelf:
     def add(self, name: str, source: Source, **more: Any) -> Entry:
         """List a model under an id of its own."""
         id = self.unused(name)
-        entry = Entry(id, name, source, **{"about": about(source), **more})
+        tiny = samples()[name] if name in names() else None
+        told = {"about": about(source)} if tiny is None else {"about": tiny.about, "sample": True}
+        entry = Entry(id, name, source, **told, **more)
         self.entries[id] = entry
         return entry
 
     def add_samples(self) -> None:
-        """List the models that come with the package, and the sample where it is installed."""
-        try:
-            sample_path()
-        except FileNotFoundError:
-            return
-        if not any(entry.name == SAMPLE for entry in self.entries.values()):
-            self.add(SAMPLE, open_source(SAMPLE, weights=False))
+        """List the sample where it is installed, and the tiny models that come with girih."""
+        given = {entry.name for entry in self.entries.values()}
+        with contextlib.suppress(FileNotFoundError):
+            if SAMPLE not in given and sample_path():
+                self.add(SAMPLE, open_source(SAMPLE, weights=False))
+        for name in names():
+            if name not in given:
+                self.add(name, open_source(name, weights=False))
 
     def unused(self, name: str) -> str:
         """An id made of the end of a name: letters that need no care in an address."""
@@ -127,15 +137,15 @@ class Shelf:
     def info(self, entry: Entry) -> dict[str, Any]:
         """One model as the page lists it."""
         source, where = entry.source, "girih/spec/cost.py"
-        counted = sum(tensor.numel for tensor in source.spec.tensors().values())
+        count, size = parameters(source.spec), entry.bytes
         return {
             "id": entry.id,
             "label": source.label,
             "about": entry.about,
             "sample": entry.sample,
             "kinds": kinds(source.spec),
-            "parameters": computed(counted, "params", "tensors", {"tensors": counted}, where).json(),
-            "weights": computed(entry.bytes, "B", "stored", {"stored": entry.bytes}, where).json(),
+            "parameters": computed(count, "params", "tensors", {"tensors": count}, where).json(),
+            "weights": computed(size, "B", "stored", {"stored": size}, where).json(),
             "context": source.spec.context,
             "chat": self.reader(entry.id).chats,
             "status": entry.status,
@@ -159,7 +169,7 @@ class Shelf:
         """What turns texts into tokens of a model."""
         entry = self.entry(id)
         if entry.reader is None:
-            entry.reader = Reader(entry.source)
+            entry.reader = Reader(tokenizer_of(entry.source), entry.source.spec)
         return entry.reader
 
     def model(self, id: str) -> Any:
@@ -185,10 +195,24 @@ class Shelf:
         """Whether a model need not be loaded first."""
         return self.entry(id).model is not None
 
+    def add_made(self, of: str, model: Any, formats: dict[str, str], label: str) -> Entry:
+        """List a model that was made here, with the tokenizer of another; the oldest makes room."""
+        old = [entry.id for entry in self.entries.values() if entry.made]
+        if len(old) >= FORKS:
+            del self.entries[old[0]]
+            self.gone(old[0])
+        self.forks += 1
+        name, spec = f"fork-{self.forks}", model.spec
+        source = Source(
+            kind="spec", path=Path(name), label=label, spec=spec, bounds=(), formats=formats
+        )
+        reader = Reader(self.reader(of).tokenizer, spec)
+        return self.add(name, source, model=model, status="ready", made=True, reader=reader)
+
     def make_room(self, wanted: Entry) -> None:
         """Let loaded models go until another has room."""
         held = [entry for entry in self.entries.values() if entry.model is not None]
-        for entry in sorted(held, key=lambda one: one.used):
+        for entry in sorted((one for one in held if not one.made), key=lambda one: one.used):
             if sum(one.bytes for one in held) + wanted.bytes <= self.limit:
                 return
             held.remove(entry)
@@ -196,7 +220,13 @@ class Shelf:
             self.gone(entry.id)
 
 
+def parameters(spec: Spec) -> int:
+    """How many numbers the weights of a spec are."""
+    return sum(tensor.numel for tensor in spec.tensors().values())
+
+
 def about(source: Source) -> str:
     """A model in a few words."""
     stack = source.spec.stacks[-1]
-    return f"{len(stack.layers)} layers, {stack.dim:,} numbers a token"
+    how = "" if source.bounds or source.kind == "spec" else ", without weights"
+    return f"{len(stack.layers)} layers of {stack.dim:,} numbers a token{how}"

@@ -67,6 +67,18 @@ def attention_weights(
 
     Computed in float32, or in float64 for float64 queries. With sinks a row sums up to less than 1.
     """
+    scores_HTN = attention_scores(q_THD, k_KND, first, first_key, call)
+    if call.sinks_H is None:
+        return torch.softmax(scores_HTN, dim=-1)
+    sinks_H11 = call.sinks_H.to(scores_HTN.dtype)[:, None, None]
+    sinks_HT1 = sinks_H11.expand(-1, scores_HTN.shape[1], 1)
+    return torch.softmax(torch.cat([scores_HTN, sinks_HT1], dim=-1), dim=-1)[..., :-1]
+
+
+def attention_scores(
+    q_THD: Tensor, k_KND: Tensor, first: int, first_key: int, call: AttentionCall
+) -> Tensor:
+    """What the softmax of the same is of, [H, T, N]: -inf where a key is not seen."""
     tokens, keys = q_THD.shape[0], k_KND.shape[1]
     scores_HTN = scored(q_THD, k_KND, call.scale)
     dtype = scores_HTN.dtype
@@ -79,10 +91,7 @@ def attention_weights(
     if not call.band.full:
         seen_TN = seen(call.band, tokens, keys, first, first_key, scores_HTN.device)
         scores_HTN = scores_HTN.masked_fill(~seen_TN, -torch.inf)
-    if call.sinks_H is None:
-        return torch.softmax(scores_HTN, dim=-1)
-    sinks_HT1 = call.sinks_H.to(dtype)[:, None, None].expand(-1, tokens, 1)
-    return torch.softmax(torch.cat([scores_HTN, sinks_HT1], dim=-1), dim=-1)[..., :-1]
+    return scores_HTN
 
 
 def by_distance(apart_TN: Tensor, dtype: torch.dtype, call: AttentionCall) -> Tensor:

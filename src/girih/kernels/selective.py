@@ -72,7 +72,7 @@ def selective(call: SelectiveCall) -> tuple[Tensor, Tensor]:
 
 
 def inside(call: SelectiveCall) -> dict[str, Tensor]:
-    """Its terms: x, steps delta [T, C], B and C [T, N]; of all tokens A, the rate [C, N], and D [C]."""
+    """Its terms: x, steps delta [T, C], B and C [T, N]; of all tokens A, the rate [C, N], and D."""
     x_TC, dt_TC, b_TN, c_TN, _ = rows(call)
     rate_CN = -torch.exp(call.channels.a_log_CN.to(wide(call.x_TC)))
     out = {"x": x_TC, "delta": softplus(dt_TC), "b": b_TN, "c": c_TN}

@@ -81,7 +81,7 @@ def ssd(call: SsdCall) -> tuple[Tensor, Tensor]:
 
 
 def inside(call: SsdCall) -> dict[str, Tensor]:
-    """Its terms: x [T, H, P], steps delta [T, H], B and C [T, G, N]; of all tokens A, the rate, D [H]."""
+    """Its terms: x [T, H, P], steps delta [T, H], B and C [T, G, N]; of all tokens A and D [H]."""
     _, dt_TH = steps(call)
     out = {"x": call.x_THP, "delta": dt_TH, "b": call.b_TGN, "c": call.c_TGN}
     rate_H = -torch.exp(call.heads.a_log_H.to(dt_TH.dtype))

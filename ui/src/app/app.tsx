@@ -78,10 +78,12 @@ function Shown({ view }: { view: View }) {
   document.title = `${view.title} · girih`;
   return (
     <article class={`view view-${view.id}`}>
-      <header>
-        <h1>{view.title}</h1>
-        <p class="question">{view.question}</p>
-      </header>
+      {!view.headed && (
+        <header>
+          <h1>{view.title}</h1>
+          <p class="question">{view.question}</p>
+        </header>
+      )}
       {error ? <Failed error={error} again={again} /> : <view.Component />}
     </article>
   );

@@ -1,12 +1,14 @@
 /** Keys that work everywhere but in fields: `[` `]` layer, `,` `.` head, `/` search, `?` this list. */
 
-import { useSignal } from "@preact/signals";
+import { signal, useSignal } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
 import { spec } from "./session.ts";
 import { link, param } from "./url.ts";
 
 export const layer = param("l", 0);
 export const head = param("h", 0);
+/** Whether the reader has asked to search; the field takes it when it is there. */
+export const searching = signal(false);
 
 function typing(target: EventTarget | null): boolean {
   return target instanceof HTMLElement && ["INPUT", "TEXTAREA", "SELECT"].includes(target.tagName);
@@ -34,7 +36,7 @@ export function useKeys(): void {
         case "/":
           event.preventDefault();
           location.hash = link({ v: "reference" });
-          setTimeout(() => document.querySelector<HTMLInputElement>("input[type=search]")?.focus(), 50);
+          searching.value = true;
           break;
         case "?":
           document.getElementById("keys")?.click();

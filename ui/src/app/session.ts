@@ -15,7 +15,9 @@ export const models = signal<Models | null>(null);
 export const failure = signal<string | null>(null);
 /** The id of the chosen model; "" is the default. */
 export const asked = param("m", "");
-export const model = computed(() => asked.value || models.value?.default || "");
+/** The id of a model that a figure borrows while nobody has chosen one; "" is none. */
+export const lent = signal("");
+export const model = computed(() => asked.value || lent.value || models.value?.default || "");
 export const info = computed(() => models.value?.models.find((one) => one.id === model.value) ?? null);
 export const spec = signal<SpecInfo | null>(null);
 export const specError = signal<string | null>(null);

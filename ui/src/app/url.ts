@@ -1,6 +1,6 @@
 /** The whole view in the address: `#v=mask&m=tiny-window&l=3`. */
 
-import { effect, type Signal, signal } from "@preact/signals";
+import { batch, effect, type Signal, signal } from "@preact/signals";
 
 type Value = string | number | boolean;
 
@@ -63,6 +63,17 @@ export function follow(): void {
     if (now !== view) history.pushState(null, "", to);
     else history.replaceState(null, "", to);
     view = now;
+  });
+}
+
+/** Give words their values where the address does not name them. */
+export function ensure(words: Record<string, string>): void {
+  const named = asked();
+  batch(() => {
+    for (const [name, text] of Object.entries(words)) {
+      const held = params.get(name);
+      if (held && !named.has(name)) held.signal.value = parsed(text, held.start);
+    }
   });
 }
 

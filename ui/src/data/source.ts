@@ -194,6 +194,8 @@ function found(): DataSource {
     recorded: Recorded;
     responses: Responses;
   };
+  // The view that was saved, unless the address asks for another.
+  if (!location.hash && recorded.hash) history.replaceState(null, "", recorded.hash);
   return new Recording(recorded, responses);
 }
 

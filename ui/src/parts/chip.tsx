@@ -53,7 +53,7 @@ export function Chip({ num, label, also, text }: Props) {
         data-kind={num.kind}
         onClick={() => (open.value = !open.value)}
       >
-        <span class={`mark ${num.kind}`} aria-hidden="true">{mark}</span>
+        <span class={`mark ${num.kind}`} data-mark={mark} aria-hidden="true" />
         {said}
       </button>
       <span id={id} class="opened" role="group" hidden={!open.value}>

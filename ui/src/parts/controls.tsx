@@ -6,7 +6,7 @@ import { useId } from "preact/hooks";
 
 interface SliderProps {
   label: string;
-  value: Signal<number>;
+  value: { value: number };
   min: number;
   max: number;
   step?: number;

@@ -1,6 +1,7 @@
 /** A map of numbers on a canvas, one pixel a cell, with a cursor that keys move and a spoken line. */
 
 import type { Signal } from "@preact/signals";
+import type { ComponentChildren } from "preact";
 import { useEffect, useLayoutEffect, useRef } from "preact/hooks";
 import { COLOURS, step } from "./colours.ts";
 
@@ -24,6 +25,8 @@ export interface HeatmapProps {
   /** Height of a cell over its width. */
   tall?: number;
   id?: string;
+  /** Drawn over the cells, and at their edges. */
+  over?: ComponentChildren;
 }
 
 const LARGEST_TABLE = 64;
@@ -74,6 +77,7 @@ export function Heatmap(props: HeatmapProps) {
         onPointerMove={point}
       >
         <canvas ref={canvas} width={cols} height={rows} aria-hidden="true" />
+        {props.over}
         <span
           class="cursor"
           aria-hidden="true"

@@ -11,5 +11,7 @@ export interface View {
   group: "Talk" | "Look inside" | "Size" | "Learn";
   /** Kinds of mixers it is about; none: any model. */
   kinds?: readonly Kind[];
+  /** It writes its own heading. */
+  headed?: boolean;
   Component: ComponentType;
 }

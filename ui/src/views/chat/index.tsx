@@ -11,6 +11,7 @@ import type { RunRequest } from "../../data/types.ts";
 import { Chip } from "../../parts/chip.tsx";
 import { Slider } from "../../parts/controls.tsx";
 import { Failed, Figure, Waiting } from "../../parts/figure.tsx";
+import { LedgerArea } from "../../parts/ledger.tsx";
 import { Tokens } from "../../parts/text.tsx";
 import type { View } from "../view.ts";
 import { Choices } from "./choices.tsx";
@@ -87,6 +88,10 @@ function Chat() {
         </div>
         <div class="side-column">
           <Choices state={now} at={at} />
+          <section aria-label="state">
+            <h3>What it remembers</h3>
+            <LedgerArea state={now} />
+          </section>
           <Sampling />
         </div>
       </div>
