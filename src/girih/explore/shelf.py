@@ -10,7 +10,7 @@ from typing import Any
 import girih
 from girih.checkpoints.samples import names, sample_path, samples
 from girih.checkpoints.source import Source, open_source
-from girih.checkpoints.text import tokenizer_of
+from girih.checkpoints.text import chats, tokenizer_of
 from girih.checkpoints.tokenizer import Tokenizer
 from girih.engine.prompt import Prompter
 from girih.explore.describe import kinds, spec_info
@@ -147,7 +147,7 @@ class Shelf:
             "parameters": computed(count, "params", "tensors", {"tensors": count}, where).json(),
             "weights": computed(size, "B", "stored", {"stored": size}, where).json(),
             "context": source.spec.context,
-            "chat": self.reader(entry.id).chats,
+            "chat": chats(source) if entry.reader is None else entry.reader.chats,
             "status": entry.status,
             "error": entry.error,
         }
