@@ -10,7 +10,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "src" / "girih"
 DATA = ("py.typed", "kernels/cpp/*", "samples/*", "samples/*/*", "explore/_ui/*")
 """What goes into the package beside Python's files."""
-PAGE = ("index.html", "app.js", "app.css", "favicon.svg", "reference.json")
+PAGE = ("index.html", "app.js", "app.css", "favicon.svg", "reference.json.gz")
 
 
 def built(kind: str, place: Path, root: Path = ROOT) -> Path:

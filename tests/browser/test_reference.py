@@ -1,5 +1,6 @@
 """The reference in a browser: found, read and followed by keys, each entry with what it has."""
 
+import gzip
 import json
 from pathlib import Path
 
@@ -18,7 +19,7 @@ LEVELS = ("beginner", "intermediate", "advanced")
 def entries(address: str, browser) -> dict[str, dict]:
     """The compiled reference, as the page gets it."""
     page = browser.new_page()
-    found = json.loads(page.request.get(f"{address}reference.json").text())["entries"]
+    found = json.loads(gzip.decompress(page.request.get(f"{address}reference.json.gz").body()))["entries"]
     page.close()
     return {one["id"]: one for one in found}
 

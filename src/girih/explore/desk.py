@@ -123,9 +123,9 @@ class Desk:
             date=here["date"],
         )
 
-    def close(self, patience: float) -> None:
-        """Stop what is on its way."""
-        self.worker.close(patience)
+    def close(self, patience: float) -> bool:
+        """Stop what is on its way, and wait for it some seconds; whether it has ended."""
+        return self.worker.close(patience)
 
 
 def weights_text(made: Any) -> str:

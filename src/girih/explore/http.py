@@ -25,8 +25,11 @@ BODY = 2**20
 """Bytes of a request, at most."""
 LARGE = 24 * 2**20
 """The same where a page sends what it was told, to be kept in a file."""
+GLANCE = 0.2
+"""Seconds after which who waits for a model looks whether the server ends."""
 UNBUILT = """<!doctype html>
 <html lang="en"><meta charset="utf-8"><title>girih</title>
+<meta name="viewport" content="width=device-width"><meta name="color-scheme" content="light dark">
 <link rel="icon" href="data:,">
 <main><h1>The page is not built</h1>
 <p>In the folder <code>ui</code>: <code>npm ci &amp;&amp; npm run build</code>, then reload.
@@ -118,12 +121,13 @@ class Routes:
         self.desk = desk
 
     async def worked(self, request: Request, work: Work) -> Any:
-        """What a job on the worker's thread gives, unless the client goes before that."""
+        """What a job on the worker's thread gives, unless the client or the server ends before."""
         stop = threading.Event()
         made = asyncio.wrap_future(self.desk.worker.submit(work, stop))
         gone = asyncio.ensure_future(left(request))
         try:
-            await asyncio.wait({made, gone}, return_when=asyncio.FIRST_COMPLETED)
+            while not (made.done() or gone.done() or self.desk.worker.closed):
+                await asyncio.wait({made, gone}, timeout=GLANCE, return_when="FIRST_COMPLETED")
             if not made.done():
                 raise Gone
             return made.result()

@@ -15,11 +15,12 @@ import { view as parameters } from "./parameters/index.tsx";
 import { view as reasoning } from "./reasoning/index.tsx";
 import { view as reference } from "./reference/index.tsx";
 import { view as roofline } from "./roofline/index.tsx";
+import { view as rope } from "./rope/index.tsx";
 import { view as router } from "./router/index.tsx";
 import type { View } from "./view.ts";
 import { view as whatif } from "./whatif/index.tsx";
 
 export const views: View[] = [
-  chat, reference, blocks, attention, mask, ledger, embedding, flash, router, loom,
+  chat, reference, blocks, attention, mask, ledger, embedding, rope, flash, router, loom,
   kv, whatif, compare, parameters, roofline, reasoning, denoise,
 ];
