@@ -205,6 +205,26 @@ def test_heads_beyond_the_limit_are_not_made(name, monkeypatch):
     assert made == []
 
 
+@pytest.mark.parametrize("name", ["alternating", "layer-inputs", "relative-bias", "shared-keys"])
+def test_layers_after_the_wanted_one_are_not_run(name):
+    model, ids = tiny.drawn(name), tiny.randoms(LENGTH)
+    whole, before, ran = model.capture(ids, what="heads"), model.logits([ids])[0], []
+    layers = list(model.module.decoder.layers)
+    for number, layer in enumerate(layers):
+        layer.register_forward_pre_hook(lambda *a, number=number: ran.append(number))
+    look = Inside(model, ids)
+    for number in range(len(layers)):
+        parts, _ = look.taken("heads", f"decoder.layers.{number}.attn")
+        # One layer alone would have inputs for two: there is no such spec.
+        count = len(layers) if name == "layer-inputs" and not number else number + 1
+        assert ran == list(range(count))
+        for part, value in parts.items():
+            assert torch.equal(value, whole[f"decoder.layers.{number}.attn.{part}"])
+        ran.clear()
+    assert list(model.module.decoder.layers) == layers and len(model.spec.stacks[0].layers) > 1
+    assert torch.equal(model.logits([ids])[0], before)
+
+
 def test_a_second_tile_costs_nothing_and_the_oldest_is_forgotten():
     model, ids = tiny.drawn("alternating"), tiny.randoms(LENGTH)
     counted = tiny.Counted(model)

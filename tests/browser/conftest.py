@@ -83,11 +83,12 @@ def opened(browser: Browser, address: str) -> Iterator[Callable[..., Page]]:
     def view(
         words: str = "", width: int = 1280, scheme: str = "light", allow: tuple[str, ...] = ()
     ) -> Page:
-        page = browser.new_page(
+        context = browser.new_context(
             viewport={"width": width, "height": 900},
             color_scheme=scheme,
             reduced_motion="reduce",
         )
+        page = context.new_page()
         watch = Watch(page, address)
         watch.allowed = list(allow)
         watches.append(watch)
@@ -97,7 +98,7 @@ def opened(browser: Browser, address: str) -> Iterator[Callable[..., Page]]:
 
     yield view
     for watch in watches:
-        watch.page.close()
+        watch.page.context.close()
     for watch in watches:
         watch.check()
 

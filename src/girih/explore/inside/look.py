@@ -1,5 +1,6 @@
 """A look into one text in one model: what a picture needs is taken when it is wanted, and kept."""
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -11,7 +12,7 @@ from girih.engine.model import Model
 from girih.explore.inside import attend, masks, mixtures, scans
 from girih.explore.inside.attend import Attended
 from girih.explore.inside.parts import Tile, area, numbers, one_of
-from girih.spec import DeltaNet, Experts, Mamba, Mamba2, Rope, StateSpace
+from girih.spec import DeltaNet, Experts, Mamba, Mamba2, Rope, SpecError, StateSpace
 from girih.state.capture import DEFAULT_LIMIT, Capture
 
 SCANS: dict[type, Callable[[Mapping[str, Tensor]], scans.Scan]] = {
@@ -93,7 +94,8 @@ class Inside:
         if (what, path) in self.kept:
             self.kept[what, path] = found = self.kept.pop((what, path))
         else:
-            found = self.model.captured(self.ids, Capture(what, self.limit, path))
+            short = shortened(self.model, path)
+            found = short.captured(self.ids, Capture(what, self.limit, path))
             while self.kept and self.bytes + found.bytes > self.limit:
                 self.kept.pop(next(iter(self.kept)))
             for name, parts in found.taken.items():
@@ -186,6 +188,29 @@ class Inside:
         array, used = scans.implied(scan, wanted.rows, wanted.cols, channel)
         note = {"channels": used, "of": scan.channels, "max": float(array.max())}
         return Tile(numbers(wanted.pooled(array)), note)
+
+
+def shortened(model: Model, path: str) -> Model:
+    """The model up to the layer in which a branch stands: what comes after it is not run.
+
+    It shares every weight. The whole model where that cannot be told from the path, or where the
+    shorter one is none.
+    """
+    (name, layers, number, *_), stacks = path.split("."), model.spec.stacks
+    if len(stacks) > 1 or layers != "layers":
+        return model
+    count = int(number) + 1
+    try:
+        spec = replace(stacks[0], layers=stacks[0].layers[:count])
+        whole = replace(model.spec, stacks=(spec,))
+    except SpecError:
+        return model
+    stack, module = copy.copy(model.module.get_submodule(name)), copy.copy(model.module)
+    kept = torch.nn.ModuleList(list(stack.layers)[:count])
+    stack._modules = stack._modules | {"layers": kept}
+    module._modules = module._modules | {name: stack}
+    module.spec = whole
+    return Model(module, model.tokenizer)
 
 
 def of_channels(scan: scans.Scan, values_TC: Tensor, *, squares: bool = False) -> Tile:
