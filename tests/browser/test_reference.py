@@ -200,8 +200,12 @@ def test_thinking_is_priced_as_the_engine_counts_it(opened):
     page.keyboard.press("ArrowRight")
     assert chip(page, "remembered after thinking") == cost(spec, context=64 + 2048).state_bytes
     assert "think=2048" not in page.url and "think=1024" not in page.url
+
+
+def test_thinking_is_priced_at_the_speed_that_is_measured(opened):
+    page = opened("v=reasoning&m=tiny-gqa&think=1024")
     page.get_by_role("button", name="Measure the speed").press("Enter")
     expect(page.locator("[aria-label^='time of prompt']")).to_be_visible(timeout=60_000)
     speed = page.locator("button[aria-label^='speed']")
     expect(speed).to_have_attribute("data-kind", "measured")
-    assert chip(page, "time of thinking") == pytest.approx(2048 / chip(page, "speed"))
+    assert chip(page, "time of thinking") == pytest.approx(1024 / chip(page, "speed"))

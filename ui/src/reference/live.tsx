@@ -15,7 +15,7 @@ function useModel({ kinds }: Shown): void {
   useLayoutEffect(() => {
     const own = list?.models.find((one) => one.id === (asked.peek() || list.default));
     if (!own || asked.peek() || !kinds.length || own.kinds.some((kind) => kinds.includes(kind))) return;
-    lent.value = sampleOf(kinds) ?? "";
+    lent.value = kinds.map((kind) => sampleOf([kind])).find((id) => id) ?? "";
     return () => {
       lent.value = "";
     };

@@ -18,7 +18,7 @@ import { Choices } from "./choices.tsx";
 import "./chat.css";
 
 const ASK = "Why is the sky blue? Answer in two sentences.";
-const GO_ON = "The with statement is";
+const GO_ON = "Elizabeth looked at Mr. Darcy; and";
 const asked = packedText("q", "");
 const temperature = param("t", 0);
 const topP = param("tp", 1);

@@ -5,7 +5,6 @@ import { useEffect } from "preact/hooks";
 import { info, level, prompt, refresh } from "../../app/session.ts";
 import { param } from "../../app/url.ts";
 import { useRun } from "../../data/run.ts";
-import { source } from "../../data/source.ts";
 import { Slider } from "../../parts/controls.tsx";
 import { Failed, Figure, Waiting } from "../../parts/figure.tsx";
 import { LedgerArea } from "../../parts/ledger.tsx";
@@ -14,6 +13,7 @@ import type { View } from "../view.ts";
 import "./ledger.css";
 
 const most = param("mx", 64);
+const LARGE = 2 ** 30;
 
 const SAID = {
   beginner: "So that it need not read everything anew for each token, a model keeps notes. Here you see them grow, byte by byte, while it writes.",
@@ -30,9 +30,9 @@ function Ledger() {
     await start({ model: chosen!.id, prompt: text, raw: true, max_tokens: tokens, temperature: 0, top: 0 });
     void refresh();
   };
-  // Something to see at once: a short run, wherever there is a model to run.
+  // Something to see at once, unless the model is so large that loading it should be asked for.
   useEffect(() => {
-    if (chosen && (chosen.sample || chosen.status === "ready" || source.recorded)) void go(most.peek());
+    if (chosen && (chosen.weights.value < LARGE || chosen.status === "ready")) void go(most.peek());
     else stop();
   }, [chosen?.id, text]);
   if (!chosen) return <Waiting text="Asking girih which models are at hand." />;
