@@ -35,6 +35,7 @@ from girih.spec import (
 )
 from girih.spec.base import Work
 from girih.spec.codec import encoded
+from girih.spec.compose import compose
 from girih.spec.cost import state_bytes
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -163,6 +164,7 @@ def states() -> list[dict[str, Any]]:
     """Specs, as much of them as says what is remembered, and the bytes that sequences leave."""
     out = []
     specs = {name: (SPECS[name], 0) for name in STATES} | {"cross": (SOURCED["cross"], SOURCE)}
+    specs["wide"] = (compose(width=320, layers=2, mixer="attention,latent(100)", heads=2), 0)
     for name, (spec, sources) in specs.items():
         stacks = [
             {
