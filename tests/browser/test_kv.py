@@ -65,7 +65,7 @@ def test_a_model_as_it_is(opened, name):
 
 
 def test_what_is_measured_is_allocated(opened):
-    page = opened("v=kv&kl=4&kt=256")
+    page = opened("v=kv&kl=4&kt=1024&kw=256")
     for name in ("MHA", "MLA", "Window"):
         page.get_by_role("button", name=f"Measure {name}").press("Enter")
         page.get_by_role("button", name=f"{name}, measured").wait_for()

@@ -9,7 +9,7 @@ from girih.explore.align import aligned, role_of, spans
 from girih.explore.describe import default_context, spec_info
 from girih.explore.formulas import Use
 from girih.explore.price import kept_in, storage
-from girih.explore.totals import contexts_up_to, curve
+from girih.explore.totals import FAR, contexts_up_to, curve
 from girih.spec import Branch, Layer, Mask, Model, Stack
 from girih.spec.base import Node
 from girih.spec.graph import mask_words, words
@@ -58,7 +58,7 @@ def compare(
     tokens = min(default_context(a.spec), default_context(b.spec)) if context is None else context
     use = Use(context=tokens, batch=batch, state=kept_in(state))
     infos = [described(side, use, weights) for side in (a, b)]
-    most = max(tokens, *(side.spec.context or 1 for side in (a, b)))
+    most = max(tokens, FAR, *(side.spec.context or 1 for side in (a, b)))
     contexts = contexts_up_to(most)
     curves = [curve(side.spec, contexts, use)["state"] for side in (a, b)]
     return {
