@@ -2,6 +2,7 @@
 
 import itertools
 import json
+from collections import Counter
 
 import pytest
 
@@ -92,8 +93,17 @@ def test_layers_are_in_one_pair_each_and_in_order():
         (2, 2),
     ]
     assert aligned([], [["mha"]]) == []
-    many = aligned([["mha"]] * 300, [["mha"]] * 100)
-    assert many[0] == (0, 0) and many[-1] == (299, 99) and len(many) == 300
+    assert aligned([["mha"]] * 300, [["mha"]] * 100) == [(at, at // 3) for at in range(300)]
+
+
+def test_layers_are_paired_by_kind_and_else_by_depth():
+    assert Counter(j for _, j in aligned([["mha"]] * 6, [["mha"]] * 3)) == {0: 2, 1: 2, 2: 2}
+    ours = [["mamba", "mlp"] for _ in range(8)]
+    theirs = [["mamba", "mlp"] for _ in range(8)]
+    ours[2] = theirs[3] = ["mha", "mlp"]
+    assert (2, 3) in aligned(ours, theirs)
+    theirs[2], theirs[3] = theirs[3], theirs[2]
+    assert aligned(ours, theirs) == [(at, at) for at in range(8)]
 
 
 def test_runs_of_layers_are_joined():

@@ -123,6 +123,7 @@ def test_changed_tensors_are_stored_like_their_namesakes():
     formats = dict.fromkeys(DENSE.tensors(), "bfloat16")
     formats |= {name: "float16" for name in formats if name.endswith("up.weight")}
     formats |= {name: "float32" for name in formats if ".pre." in name}
+    formats["decoder.layers.1.mlp.down.weight"] = "float32"
     held = storage(made((LAYERS, 7)), formats, None)
     new = {name: form for name, form in held.items() if ".layers.6." in name}
     assert new["decoder.layers.6.mlp.up.weight"] == "float16"
