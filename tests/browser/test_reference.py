@@ -19,9 +19,9 @@ LEVELS = ("beginner", "intermediate", "advanced")
 def entries(address: str, browser) -> dict[str, dict]:
     """The compiled reference, as the page gets it."""
     page = browser.new_page()
-    found = json.loads(gzip.decompress(page.request.get(f"{address}reference.json.gz").body()))["entries"]
+    packed = page.request.get(f"{address}reference.json.gz").body()
     page.close()
-    return {one["id"]: one for one in found}
+    return {one["id"]: one for one in json.loads(gzip.decompress(packed))["entries"]}
 
 
 def titles(page: Page) -> list[str]:
