@@ -141,6 +141,7 @@ def test_every_entry_has_what_it_promises(opened, entries):
             assert "yet" in page.locator(".lacking").inner_text()
             assert page.locator(".live").count() == 0
         expect(page.locator("main .note")).to_have_count(0)
+        assert page.evaluate("scrollY") == 0, (name, "the reader begins at the top")
 
 
 def test_a_figure_borrows_a_model_that_shows_it_and_gives_it_back(opened):
