@@ -8,12 +8,12 @@ package r-cran-janeaustenr carries them; its last two chapters of Persuasion are
 import json
 import math
 import re
+import resource
 import shlex
 import shutil
 import struct
 import subprocess
 import sys
-import time
 import zlib
 from collections import Counter
 from collections.abc import Iterator
@@ -107,10 +107,10 @@ def make(name: str, recipe: Recipe, read: list[str]) -> None:
         shutil.rmtree(old, ignore_errors=True)
     compose = f"girih new {name}.json {recipe.new}"
     learn = f"girih train {name}.json {HOW} --steps {recipe.steps}"
-    began = time.perf_counter()
+    began = cpu_minutes()
     girih(compose, "--force")
     girih(learn, "--text", *read, "--eval-text", HELD_OUT, "--out", name)
-    minutes = (time.perf_counter() - began) / 60
+    minutes = cpu_minutes() - began
     girih(f"girih convert ./{name} {out} --to girih --dtype bfloat16")
     measure = f"girih eval {out} {HELD_OUT} --window {WINDOW} --mode exact --json"
     told = json.loads(girih(measure))
@@ -130,6 +130,12 @@ def make(name: str, recipe: Recipe, read: list[str]) -> None:
     size = sum(file.stat().st_size for file in out.iterdir())
     assert size <= MOST, f"{name}: {size:,} bytes are above {MOST:,}"
     print(f"{name}: loss {notes['loss']}, {size:,} bytes, {minutes:.1f} minutes", flush=True)
+
+
+def cpu_minutes() -> float:
+    """Minutes of a core that the commands have taken so far."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return (used.ru_utime + used.ru_stime) / 60
 
 
 def unigram(folder: Path) -> float:

@@ -10,6 +10,8 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "src" / "girih"
 DATA = ("py.typed", "kernels/cpp/*", "samples/*", "samples/*/*", "explore/_ui/*")
 """What goes into the package beside Python's files."""
+PAGE_AT = "girih/explore/_ui"
+"""Where the built page lies in the wheel."""
 PAGE = ("index.html", "app.js", "app.css", "favicon.svg", "reference.json.gz")
 
 

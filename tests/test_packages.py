@@ -1,12 +1,14 @@
 """What the wheel and the sdist hold: all that users need, and nothing else."""
 
+import gzip
 import re
 import tarfile
 import tomllib
+import zipfile
 
 import pytest
 
-from packages import PAGE, ROOT, built, expected, within
+from packages import PAGE, PAGE_AT, ROOT, built, expected, within
 
 
 @pytest.fixture(scope="module")
@@ -27,9 +29,8 @@ def test_the_wheel_holds_the_package_and_nothing_else(wheel):
     }
 
 
-def test_the_wheel_holds_the_page_and_the_tiny_models(wheel):
+def test_the_wheel_holds_the_tiny_models_whole(wheel):
     names = within(wheel)
-    assert names >= {f"girih/explore/_ui/{file}" for file in PAGE}
     models = {name.split("/")[2] for name in names if re.match("girih/samples/[^/]*/spec", name)}
     assert len(models) == 7
     for model in models:
@@ -39,6 +40,17 @@ def test_the_wheel_holds_the_page_and_the_tiny_models(wheel):
             for file in ("model.safetensors", "tokenizer.json", "sample.json")
         }
     assert not [name for name in names if "node_modules" in name or name.endswith(".pyc")]
+
+
+def test_the_wheel_holds_the_page_which_is_small(wheel):
+    with zipfile.ZipFile(wheel) as read:
+        names = [name for name in read.namelist() if name.startswith(f"{PAGE_AT}/")]
+        page = {name.removeprefix(f"{PAGE_AT}/"): read.read(name) for name in names}
+    assert set(page) == set(PAGE)
+    assert sum(map(len, page.values())) <= 300_000
+    scripts = [data for name, data in page.items() if name.endswith(".js")]
+    assert sum(len(gzip.compress(data)) for data in scripts) <= 80_000
+    assert not [name for name, data in page.items() if re.search(rb"sourceMappingURL", data)]
 
 
 def test_the_sdist_makes_the_same_wheel_without_the_page_s_sources(sdist, wheel, tmp_path):

@@ -31,8 +31,7 @@ def address() -> Iterator[str]:
         pytest.fail("girih explore said no address: " + "".join(said))
     yield found[0].rstrip("/") + "/"
     process.terminate()
-    process.wait(20)
-    process.stdout.close()
+    process.communicate(timeout=20)
 
 
 @pytest.fixture(scope="session")

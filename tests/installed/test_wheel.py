@@ -5,16 +5,13 @@ import os
 import re
 import subprocess
 import sys
-import sysconfig
 import zipfile
 from pathlib import Path
 from urllib.request import Request, urlopen
 
 import pytest
 
-from packages import PAGE, built
-
-PAGE_AT = "girih/explore/_ui"
+from packages import PAGE, PAGE_AT, built
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +29,8 @@ def installed(wheel, tmp_path_factory):
     place = tmp_path_factory.mktemp("clean") / "venv"
     run([sys.executable, "-m", "venv", "--without-pip", place])
     (site,) = place.glob("lib/python*/site-packages")
-    (site / "others.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    others = [path for path in sys.path if Path(path).name == "site-packages"]
+    (site / "others.pth").write_text("\n".join(others) + "\n")
     words = [place / "bin/python", "-m", "pip", "install", "--ignore-installed", "--no-deps"]
     run([*words, "--no-index", "--quiet", wheel])
     return place / "bin" / "girih"

@@ -32,7 +32,7 @@ class Notes:
     """Those that made it."""
     steps: int
     minutes: float
-    """What they took on one core."""
+    """Of one core, that they took."""
     loss: float
     """Mean negative log-likelihood of a held-out token, in nats, of the weights as they are stored,
     in windows of `window` tokens."""
