@@ -117,8 +117,8 @@ def without_numbers(line: str) -> str:
 
 def test_every_make_target_that_is_named_exists() -> None:
     makefile = (ROOT / "Makefile").read_text("utf-8")
-    targets = set(re.findall(r"^([a-z]+):", makefile, re.MULTILINE))
-    named = re.findall(r"(?:^|`|\$ )make ([a-z]+)", README + CONTRIBUTING, re.MULTILINE)
+    targets = set(re.findall(r"^([a-z-]+):", makefile, re.MULTILINE))
+    named = re.findall(r"(?:^|`|\$ )make ([a-z-]+)", README + CONTRIBUTING, re.MULTILINE)
     assert {"run", "test", "lint"} <= set(named) <= targets
 
 
