@@ -82,7 +82,8 @@ def test_every_command_of_the_readme_runs(folder: Path) -> None:
 
 def test_commands_within_sentences_parse() -> None:
     inline = re.findall(
-        r"`girih ((?:show|run|chat|convert|eval|explain|new|train|compare|explore) [^`]+)`", README + CONTRIBUTING
+        r"`girih ((?:show|run|chat|convert|eval|explain|new|train|compare|explore) [^`]+)`",
+        README + CONTRIBUTING,
     )
     for line in inline:
         words = shlex.split(line)
