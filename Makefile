@@ -67,8 +67,9 @@ ui-check: ui/node_modules/.made ## the same, but compare what is built with what
 	@$(UI) node_modules/.bin/tsc --noEmit
 	@$(UI) node_modules/.bin/vitest run
 	@made=$$(mktemp -d) && trap 'rm -rf "$$made"' EXIT && \
-		($(UI) GIRIH_UI_OUT="$$made" node_modules/.bin/vite build --logLevel warn) && \
-		{ diff -rq "$$made" $(PAGE) || \
+		($(UI) GIRIH_UI_OUT="$$made/now" node_modules/.bin/vite build --logLevel warn) && \
+		cp -r $(PAGE) "$$made/then" && gzip -dn "$$made"/*/*.gz && \
+		{ diff -rq "$$made/now" "$$made/then" || \
 			{ echo "ui-check: $(PAGE) is not what ui/ makes: run 'make ui', commit it" >&2; exit 1; }; }
 	@echo "ui-check: clean"
 

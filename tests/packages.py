@@ -12,7 +12,7 @@ DATA = ("py.typed", "kernels/cpp/*", "samples/*", "samples/*/*", "explore/_ui/*"
 """What goes into the package beside Python's files."""
 PAGE_AT = "girih/explore/_ui"
 """Where the built page lies in the wheel."""
-PAGE = ("index.html", "app.js", "app.css", "favicon.svg", "reference.json")
+PAGE = ("index.html", "app.js", "app.css", "favicon.svg", "reference.json.gz")
 
 
 def built(kind: str, place: Path, root: Path = ROOT) -> Path:

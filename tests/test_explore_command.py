@@ -67,6 +67,33 @@ def test_it_ends_while_a_run_streams(model):
         assert sum(line["type"] == "token" for line in lines) < 2048
 
 
+def test_it_ends_while_something_is_measured_and_a_run_waits(model):
+    with Running(model) as running:
+        answers, began = [], threading.Event()
+
+        def measure():
+            body = json.dumps({"what": "machine"})
+            with running.ask.raw("POST", "/api/measure", body, JSON) as got:
+                answers.append(got.status)
+
+        def wait():
+            body = json.dumps({"model": "small", "prompt": TEXT})
+            while not began.is_set():
+                with running.ask.raw("POST", "/api/run", body, JSON) as got:
+                    if b"waiting" in got.readline():
+                        began.set()
+                        answers.append(got.read())
+
+        threads = [threading.Thread(target=measure), threading.Thread(target=wait)]
+        for thread in threads:
+            thread.start()
+        assert began.wait(30)
+        assert interrupted(running.child) == (0, "")
+        for thread in threads:
+            thread.join(20)
+        assert sorted(answers, key=str) == [499, b""]
+
+
 def test_what_cannot_be_explored_is_one_line(model):
     fails(girih("explore", "no-such-folder", "--no-open"), "no-such-folder")
     fails(girih("explore", "--port", "70000"), "70000", code=2)

@@ -165,6 +165,32 @@ def test_a_wrong_spec_is_refused_at_its_field(ask):
     assert status == 200 and len(said["curve"]["state"]) == len(said["curve"]["contexts"])
 
 
+def test_a_model_is_listed_whatever_is_wrong_with_its_tokenizer(tmp_path):
+    broken, chatty = tiny(tmp_path / "broken"), tiny(tmp_path / "chatty")
+    (broken / "tokenizer.json").write_text("{}")
+    template = "{% for m in messages %}{{ m.content }}{% endfor %}"
+    (chatty / "chat_template.jinja").write_text(template)
+    (tmp_path / "bare").mkdir()
+    spec = (chatty / "spec.json").read_text()
+    (tmp_path / "bare" / "spec.json").write_text(spec)
+    (tmp_path / "bare" / "chat_template.jinja").write_text(template)
+    desk = Desk([str(tmp_path / name) for name in ("broken", "chatty", "bare")])
+    with served(desk) as asking:
+        listed = asking.json("GET", "/api/models")[1]["models"][:3]
+        assert [one["chat"] for one in listed] == [False, True, False]
+        read = asking.json("POST", "/api/read", {"model": "broken", "text": TEXT})
+        refused(read, 422, "tokenizer.json")
+        said = {"role": "user", "content": TEXT}
+        events = asking.events({"model": "chatty", "messages": [said], "max_tokens": 1})
+        assert events[-1]["type"] == "done"
+        refused(asking.json("POST", "/api/read", {"model": "bare", "text": TEXT}), 422, "tokenizer")
+        assert asking.json("GET", "/api/spec/bare")[0] == 200
+    assert [desk.shelf.info(desk.shelf.entry(id))["chat"] for id in ("chatty", "bare")] == [
+        True,
+        False,
+    ]
+
+
 def test_a_taken_port_is_named():
     with listening("127.0.0.1", 0) as made:
         taken = made.getsockname()[1]

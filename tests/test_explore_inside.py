@@ -6,10 +6,9 @@ import torch
 
 import tiny
 from draw import distance
-from girih.explore.inside import Inside, flash, tile
+from girih.explore.inside import Inside, tile
 from girih.explore.inside.counted import Counted
 from girih.kernels import reference
-from girih.kernels.grouped import GroupedCall
 from girih.state.capture import Capture
 from specs import PURE
 
@@ -152,7 +151,18 @@ def test_fast_kernels_are_within_their_dtype():
     for name in ("gqa", "window", "latent", "grouped"):
         look = Inside(tiny.drawn(name, plan="fast"), tiny.randoms(LENGTH))
         note = look.tile("attn", 0, head=1).note
+        assert note["kernel"] == "fast, bfloat16"
         assert note["max_delta"] < 0.02 * note["max_output"], name
+
+
+def test_nothing_is_captured_unless_it_is_asked_for(monkeypatch):
+    """A pass that is measured is one without."""
+    model, ids = tiny.drawn("hybrid", words=tiny.letters()), tiny.randoms(LENGTH)
+    monkeypatch.setattr(Capture, "wants", lambda *a: 1 / 0)
+    monkeypatch.setattr(Capture, "put", lambda *a: 1 / 0)
+    assert len(model.generate([ids], max_tokens=3)[0].tokens) == 3 and model.logits([ids])
+    with pytest.raises(ZeroDivisionError):
+        Inside(model, ids).tile("attn", "decoder.layers.1.mix", head=0)
 
 
 def test_only_what_is_wanted_is_computed_and_kept(monkeypatch):
@@ -195,6 +205,26 @@ def test_heads_beyond_the_limit_are_not_made(name, monkeypatch):
     assert made == []
 
 
+@pytest.mark.parametrize("name", ["alternating", "layer-inputs", "relative-bias", "shared-keys"])
+def test_layers_after_the_wanted_one_are_not_run(name):
+    model, ids = tiny.drawn(name), tiny.randoms(LENGTH)
+    whole, before, ran = model.capture(ids, what="heads"), model.logits([ids])[0], []
+    layers = list(model.module.decoder.layers)
+    for number, layer in enumerate(layers):
+        layer.register_forward_pre_hook(lambda *a, number=number: ran.append(number))
+    look = Inside(model, ids)
+    for number in range(len(layers)):
+        parts, _ = look.taken("heads", f"decoder.layers.{number}.attn")
+        # One layer alone would have inputs for two: there is no such spec.
+        count = len(layers) if name == "layer-inputs" and not number else number + 1
+        assert ran == list(range(count))
+        for part, value in parts.items():
+            assert torch.equal(value, whole[f"decoder.layers.{number}.attn.{part}"])
+        ran.clear()
+    assert list(model.module.decoder.layers) == layers and len(model.spec.stacks[0].layers) > 1
+    assert torch.equal(model.logits([ids])[0], before)
+
+
 def test_a_second_tile_costs_nothing_and_the_oldest_is_forgotten():
     model, ids = tiny.drawn("alternating"), tiny.randoms(LENGTH)
     counted = tiny.Counted(model)
@@ -233,7 +263,7 @@ def test_maps_of_all_heads_are_never_in_memory_together():
         (dict(kind="attns"), "there is no tile 'attns'; there are attn, attn_groups"),
         (dict(layer=9), "layer 9 has no 'attn'; those that have it: decoder.layers.0.attn, "),
         (dict(layer="decoder.layers.0.mlp"), "layer 'decoder.layers.0.mlp' has no 'attn'; those"),
-        (dict(kind="delta"), "layer 0 has no 'delta', in no layer of the model"),
+        (dict(kind="delta"), "no layer of the model has 'delta'"),
         (dict(head=6), "head 6 is not one of the 6 there are, from 0 on"),
         (dict(head=None), "head None is not one of the 6"),
         (dict(head=-1), "head -1 is not one of the 6"),
@@ -264,60 +294,3 @@ def test_a_tile_of_a_text_alone():
     assert np.array_equal(ours.array, Inside(model, ids).tile("attn", 1, head=3, rows=4).array)
     with pytest.raises(ValueError, match="the prompt is empty"):
         tile(model, [], "attn", 0, head=0)
-
-
-STEPPED = ("gqa", "window", "sinks", "softcap", "alibi", "latent", "grouped-levels", "full")
-
-
-@pytest.mark.parametrize(
-    ("name", "block"), [*((name, 12) for name in STEPPED), ("window", 5), ("sinks", 64)]
-)
-def test_block_by_block_is_the_same_attention(name, block):
-    look, head, row = look_into(name), 2, 23
-    found = flash(look.model, look.ids, "decoder.layers.0.attn", head, row, block)
-    one = look.attended(0).of(head)
-    scores = one.scores(range(row, row + 1))[0, 0]
-    sinks = None if isinstance(one.call, GroupedCall) else one.call.sinks_H
-    known = scores if sinks is None else torch.cat([sinks.detach(), scores])
-    last = found["blocks"][-1]
-    assert last["max"] == pytest.approx(float(known.max()), rel=1e-5)
-    total = last["max"] + np.log(last["sum"])
-    assert total == pytest.approx(float(known.logsumexp(0)), abs=1e-5)
-    assert last["output_norm"] == pytest.approx(float(one.mixed_THD[row, 0].norm()), rel=1e-4)
-    assert found["output_delta"]["value"] <= 1e-5 * float(one.mixed_THD.abs().max())
-    seen = {key for key, score in enumerate(scores.tolist()) if score > -np.inf}
-    covered = {key for b in found["blocks"] for key in range(b["first"], b["last"] + 1)}
-    assert seen <= covered and found["representatives"] == len(scores) - LENGTH
-    assert all(seen & set(range(b["first"], b["last"] + 1)) for b in found["blocks"])
-    for earlier, now in zip(found["blocks"], found["blocks"][1:], strict=False):
-        shrunk = np.exp(earlier["max"] - now["max"])
-        assert now["scale"] == pytest.approx(shrunk, rel=1e-5) and now["max"] >= earlier["max"]
-
-
-def test_blocks_take_fewer_bytes_and_both_are_measured():
-    model, ids = tiny.drawn(context=700), tiny.randoms(600)
-    few, many = (flash(model, ids, 1, 0, 599, block) for block in (32, 64))
-    eager = few["eager_bytes"]["value"]
-    assert 600 * 600 * 4 <= eager <= 6 * 600 * 600 * 4 and many["eager_bytes"]["value"] == eager
-    assert 600 * 8 * 4 < few["tiled_bytes"]["value"] < many["tiled_bytes"]["value"] < eager / 4
-    assert few["tiled_bytes"]["kind"] == "measured" and few["tiled_bytes"]["unit"] == "B"
-    for more, says in (
-        (dict(block=0), "block 0"),
-        (dict(row=600), "row 600"),
-        (dict(head=9), "hea"),
-    ):
-        with pytest.raises(ValueError, match=says):
-            flash(model, ids, **dict(layer=1, head=0, row=0, block=4) | more)
-
-
-def test_counted_bytes_are_those_of_living_tensors():
-    given = torch.zeros(100)
-    with Counted(given) as counted:
-        made = given + 1
-        del made
-        kept = (given * 2).view(10, 10)
-        view = kept.T
-    assert counted.peak == 400 and view.shape == (10, 10)
-    with Counted() as counted:
-        both = torch.ones(100), torch.ones(50, dtype=torch.float64)
-    assert counted.peak == 800 and len(both) == 2

@@ -1,6 +1,10 @@
 """Looks inside a model over HTTP: the bytes are the arrays, what cannot be seen is one line."""
 
+import contextlib
+import http.client
 import json
+import threading
+import time
 
 import numpy as np
 import pytest
@@ -132,3 +136,25 @@ def test_looks_that_cannot_be_are_one_line(ask):
     ]:
         status, said = ask.json("POST", f"/api/{name}", body)
         assert status == 422 and word in said["error"], (name, said)
+
+
+def test_a_look_that_nobody_waits_for_is_never_taken(ask, desk):
+    run, _ = read(ask, "attention")
+    hold = threading.Event()
+    desk.worker.submit(lambda stop: hold.wait(20), threading.Event())
+    path = f"/api/tile?run={run}&kind=attn&layer=0&head=0"
+    with contextlib.closing(http.client.HTTPConnection("127.0.0.1", ask.port)) as link:
+        link.request("GET", path)
+        until(lambda: len(desk.worker.open) == 2)
+    until(lambda: any(stop.is_set() for stop in desk.worker.open))
+    hold.set()
+    until(lambda: not desk.worker.busy)
+    assert desk.runs.get(run).bytes == 0
+
+
+def until(holds, seconds=20.0):
+    """Wait until something holds."""
+    last = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < last
+        time.sleep(0.01)

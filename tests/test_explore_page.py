@@ -1,6 +1,7 @@
 """The page as one file: what is inside it, that nothing in it can break out, what is refused."""
 
 import base64
+import gzip
 import hashlib
 import html.parser
 import json
@@ -45,7 +46,8 @@ def ui(tmp_path):
     (tmp_path / "app.js").write_text(SCRIPT)
     (tmp_path / "app.css").write_text("a::after { content: '</style>'; }")
     (tmp_path / "favicon.svg").write_text("<svg/>")
-    (tmp_path / "reference.json").write_text('{"entries": ["</script>"]}')
+    packed = gzip.compress(b'{"entries": ["</script>"]}')
+    (tmp_path / "reference.json.gz").write_bytes(packed)
     return tmp_path
 
 
@@ -78,7 +80,7 @@ def test_the_page_holds_what_it_was_told_and_needs_no_other_file(ui):
     said = json.loads(told)
     want = {"machine": "a processor", "date": "2026-11-25", "hash": "#v=a&p=<b>"}
     assert said["recorded"] == want
-    reference = {"GET reference.json": {"json": {"entries": ["</script>"]}}}
+    reference = {"GET reference.json.gz": {"json": {"entries": ["</script>"]}}}
     assert said["responses"] == HELD | reference
     assert script == SCRIPT.replace("</script", r"<\/script")
     assert elements.of("title") == [({}, "a <b> & c")]

@@ -170,9 +170,9 @@ def test_many_channels_are_put_together():
 
 def test_what_a_scan_has_not_is_said():
     look = Inside(tiny.drawn("state-space"), tiny.randoms(LENGTH))
-    with pytest.raises(ValueError, match="layer 0 has no 'delta', in no layer of the model"):
+    with pytest.raises(ValueError, match="no layer of the model has 'delta'"):
         look.tile("delta", 0)
     with pytest.raises(ValueError, match="head 24 is not one of the 24"):
         look.tile("left", 0, head=24)
-    with pytest.raises(ValueError, match="layer 0 has no 'attn', in no layer"):
+    with pytest.raises(ValueError, match="no layer of the model has 'attn'"):
         look.tile("attn", 0, head=0)

@@ -31,8 +31,7 @@ def address() -> Iterator[str]:
         pytest.fail("girih explore said no address: " + "".join(said))
     yield found[0].rstrip("/") + "/"
     process.terminate()
-    process.wait(20)
-    process.stdout.close()
+    process.communicate(timeout=20)
 
 
 @pytest.fixture(scope="session")
@@ -83,11 +82,12 @@ def opened(browser: Browser, address: str) -> Iterator[Callable[..., Page]]:
     def view(
         words: str = "", width: int = 1280, scheme: str = "light", allow: tuple[str, ...] = ()
     ) -> Page:
-        page = browser.new_page(
+        context = browser.new_context(
             viewport={"width": width, "height": 900},
             color_scheme=scheme,
             reduced_motion="reduce",
         )
+        page = context.new_page()
         watch = Watch(page, address)
         watch.allowed = list(allow)
         watches.append(watch)
@@ -97,7 +97,7 @@ def opened(browser: Browser, address: str) -> Iterator[Callable[..., Page]]:
 
     yield view
     for watch in watches:
-        watch.page.close()
+        watch.page.context.close()
     for watch in watches:
         watch.check()
 

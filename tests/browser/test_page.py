@@ -139,7 +139,7 @@ def test_a_server_that_has_gone(opened) -> None:
     other.goto(found[0] + "/#v=blocks&m=tiny-gqa")
     other.locator(".stack").wait_for()
     process.terminate()
-    process.wait(20)
+    process.communicate(timeout=20)
     other.locator(".sidebar a[href*='v=compare']").click()
     other.get_by_text("girih does not answer").first.wait_for()
 

@@ -1,5 +1,6 @@
 """The reference in a browser: found, read and followed by keys, each entry with what it has."""
 
+import gzip
 import json
 from pathlib import Path
 
@@ -18,9 +19,9 @@ LEVELS = ("beginner", "intermediate", "advanced")
 def entries(address: str, browser) -> dict[str, dict]:
     """The compiled reference, as the page gets it."""
     page = browser.new_page()
-    found = json.loads(page.request.get(f"{address}reference.json").text())["entries"]
+    packed = page.request.get(f"{address}reference.json.gz").body()
     page.close()
-    return {one["id"]: one for one in found}
+    return {one["id"]: one for one in json.loads(gzip.decompress(packed))["entries"]}
 
 
 def titles(page: Page) -> list[str]:
@@ -140,6 +141,7 @@ def test_every_entry_has_what_it_promises(opened, entries):
             assert "yet" in page.locator(".lacking").inner_text()
             assert page.locator(".live").count() == 0
         expect(page.locator("main .note")).to_have_count(0)
+        assert page.evaluate("scrollY") == 0, (name, "the reader begins at the top")
 
 
 def test_a_figure_borrows_a_model_that_shows_it_and_gives_it_back(opened):
@@ -199,8 +201,12 @@ def test_thinking_is_priced_as_the_engine_counts_it(opened):
     page.keyboard.press("ArrowRight")
     assert chip(page, "remembered after thinking") == cost(spec, context=64 + 2048).state_bytes
     assert "think=2048" not in page.url and "think=1024" not in page.url
+
+
+def test_thinking_is_priced_at_the_speed_that_is_measured(opened):
+    page = opened("v=reasoning&m=tiny-gqa&think=1024")
     page.get_by_role("button", name="Measure the speed").press("Enter")
     expect(page.locator("[aria-label^='time of prompt']")).to_be_visible(timeout=60_000)
     speed = page.locator("button[aria-label^='speed']")
     expect(speed).to_have_attribute("data-kind", "measured")
-    assert chip(page, "time of thinking") == pytest.approx(2048 / chip(page, "speed"))
+    assert chip(page, "time of thinking") == pytest.approx(1024 / chip(page, "speed"))

@@ -1,7 +1,8 @@
-/** Puts `reference.json` beside the page when it is built, and serves it while one works on it. */
+/** Puts `reference.json.gz` beside the page when it is built, and serves it while one works on it. */
 
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
+import { gzipSync } from "node:zlib";
 import type { Plugin } from "vite";
 import { compile, type Known, written } from "./compile.ts";
 
@@ -26,16 +27,16 @@ export function found(ui: string): { pages: Record<string, string>; known: Known
 export function reference(ui: string): Plugin {
   const made = () => {
     const { pages, known } = found(ui);
-    return written(compile(pages, known));
+    return gzipSync(written(compile(pages, known)), { level: 9 });
   };
   return {
     name: "girih-reference",
     generateBundle() {
-      this.emitFile({ type: "asset", fileName: "reference.json", source: made() });
+      this.emitFile({ type: "asset", fileName: "reference.json.gz", source: made() });
     },
     configureServer(server) {
-      server.middlewares.use("/reference.json", (_, answer) => {
-        answer.setHeader("Content-Type", "application/json");
+      server.middlewares.use("/reference.json.gz", (_, answer) => {
+        answer.setHeader("Content-Type", "application/gzip");
         answer.end(made());
       });
     },

@@ -6,9 +6,9 @@ const events: RunEvent[] = [
   { type: "status", text: "loading tiny-gqa" },
   { type: "run", run: "r1", model: "tiny-gqa", tokens: [{ id: 5, text: "The" }], layers: [{ path: "a", kind: "gqa" }] },
   { type: "cache", tokens: 1, used: [8], allocated: [64], predicted: [8], process: 100, capacity: 8 },
-  { type: "token", i: 0, id: 7, text: " with", logprob: -0.5, top: [{ id: 7, text: " with", p: 0.6 }], ms: 3 },
+  { type: "token", i: 0, id: 7, text: " with", piece: " with", logprob: -0.5, top: [{ id: 7, text: " with", p: 0.6 }], ms: 3 },
   { type: "cache", tokens: 2, used: [16], allocated: [64], predicted: [16], process: 100, capacity: 8 },
-  { type: "done", reason: "length", numbers: {} },
+  { type: "done", reason: "length", text: " with", numbers: {} },
 ];
 
 test("a run holds what its events said, in order", () => {
@@ -24,4 +24,10 @@ test("an error ends a run and keeps what it had", () => {
   expect(state.status).toBe("failed");
   expect(state.error).toBe("out of memory");
   expect(state.made).toHaveLength(1);
+});
+
+test("text that was held back joins the last token", () => {
+  const state = [...events.slice(0, 4), { type: "text", text: " a" } as const].reduce(after, IDLE);
+  expect(state.made.map((one) => one.text)).toEqual([" with a"]);
+  expect(after(IDLE, { type: "text", text: "" })).toEqual(IDLE);
 });

@@ -46,7 +46,7 @@ def describe(folder: Path) -> Described:
         eos=named.get("eos_token"),
         stop_ids=_stops(folder),
         tokens=named,
-        chat_template=_template(folder, config),
+        chat_template=template(folder),
         more=_more(_object(path, document), config, named, folder / "tokenizer_config.json"),
         folder=folder,
         files=tuple(name for name in _FILES if (folder / name).is_file()),
@@ -139,18 +139,20 @@ def _stops(folder: Path) -> frozenset[int]:
     return frozenset()
 
 
-def _template(folder: Path, config: Mapping[str, Any]) -> str | None:
+def template(folder: Path) -> str | None:
+    """The chat template of a folder, None where it has none."""
     path = folder / "chat_template.jinja"
     if path.is_file():
         return _text(path)
     path = folder / "chat_template.json"
-    template: Any = _read(path).get("chat_template")
-    if template is None:
-        path, template = folder / "tokenizer_config.json", config.get("chat_template")
-    if isinstance(template, list):  # several, by name
-        rows = [row for row in template if isinstance(row, dict)]
+    found: Any = _read(path).get("chat_template")
+    if found is None:
+        path = folder / "tokenizer_config.json"
+        found = _read(path).get("chat_template")
+    if isinstance(found, list):  # several, by name
+        rows = [row for row in found if isinstance(row, dict)]
         by_name = {row.get("name"): row.get("template") for row in rows}
-        template = by_name.get("default", next(iter(by_name.values()), None))
-    if template is not None and not isinstance(template, str):
+        found = by_name.get("default", next(iter(by_name.values()), None))
+    if found is not None and not isinstance(found, str):
         raise FormatError(f"{path}: chat_template is not a string")
-    return template
+    return found

@@ -47,7 +47,7 @@ def describe(metadata: Mapping[str, object]) -> Described:
         eos=ids.get("eos"),
         stop_ids=_stops(texts, types, ids),
         tokens={f"{name}_token": texts[ids[name]] for name in _NAMED if name in ids},
-        chat_template=_template(metadata),
+        chat_template=template(metadata),
     )
 
 
@@ -142,11 +142,12 @@ def _stops(texts: Sequence[str], types: Sequence[int], ids: Mapping[str, int]) -
     return frozenset(stops | {ids[name] for name in ("eos", "eot", "eom") if name in ids})
 
 
-def _template(metadata: Mapping[str, object]) -> str | None:
-    template = metadata.get("tokenizer.chat_template")
-    if template is not None and not isinstance(template, str):
+def template(metadata: Mapping[str, object]) -> str | None:
+    """The chat template of a GGUF header, None where it has none."""
+    found = metadata.get("tokenizer.chat_template")
+    if found is not None and not isinstance(found, str):
         raise FormatError("tokenizer.chat_template is not a string")
-    return template
+    return found
 
 
 def _added(texts: Sequence[str], types: Sequence[int]) -> list[dict[str, object]]:

@@ -1,10 +1,11 @@
 """`girih explore`: a page that looks into the models of this machine."""
 
 import argparse
+import os
 from functools import partial
 from typing import Any
 
-from girih.cli.console import say, warn
+from girih.cli.console import say, settle, warn
 
 EXAMPLES = """\
 The page is served to this machine alone, and asks no other. MODEL is named as for `girih run`;
@@ -46,9 +47,13 @@ def command(arguments: argparse.Namespace) -> int:
         warn(f"girih: note: whoever reaches {arguments.host} can use the models listed here")
     told = partial(shown, arguments.host)
     open_it = not arguments.no_open
-    serving.serve(
+    ended = serving.serve(
         arguments.models, host=arguments.host, port=arguments.port, browser=open_it, told=told
     )
+    if not ended:
+        # A thread inside a product of torch cannot be ended, and the interpreter would abort.
+        settle()
+        os._exit(0)
     return 0
 
 

@@ -24,6 +24,7 @@ COMMANDS = {
     "explain": "which backend runs each layer, and why others do not",
     "eval": "how well a model predicts a text: perplexity",
     "explore": "a page that looks into the models of this machine",
+    "compare": "two models side by side: layers, sizes, state, speed",
     "bench": "how fast a model runs here, and how near to the machine's limits",
 }
 EXAMPLES = """\

@@ -8,23 +8,20 @@ from typing import Any
 
 import girih
 from girih.explore.asked import Asked
+from girih.explore.counts import Counts, edits_of
 from girih.explore.events import Event, Generated, checked, prompt_of, sampling_of
 from girih.explore.late import late
 from girih.explore.looks import Looks
 from girih.explore.machine import machine
 from girih.explore.page import UI as UI
 from girih.explore.page import page
-from girih.explore.price import made_of, price
+from girih.explore.price import made_of
 from girih.explore.refusal import Refusal, line_of
 from girih.explore.runs import Run, Runs
 from girih.explore.shelf import Shelf
 from girih.explore.worker import Gone, Work, Worker
 
 PACKAGE = Path(__file__).resolve().parents[1]
-STATES = ("bfloat16", "float16", "float32", "int8", "int4")
-MOST_EDITS = 1000
-TOKENS = 2**24
-"""Tokens of a context that is counted, at most."""
 
 
 class Desk:
@@ -34,7 +31,7 @@ class Desk:
         self.runs = Runs()
         self.shelf = Shelf(models, gone=self.runs.forget)
         self.worker = Worker()
-        self.looks = Looks(self.shelf, self.runs)
+        self.looks, self.counts = Looks(self.shelf, self.runs), Counts(self.shelf)
         files = PACKAGE.rglob("*.py")
         self.sources = {f"girih/{file.relative_to(PACKAGE).as_posix()}": file for file in files}
 
@@ -45,10 +42,6 @@ class Desk:
             "default": self.shelf.default,
             "machine": machine(girih.__version__),
         }
-
-    def spec(self, id: str, query: Asked) -> dict[str, Any]:
-        """A spec with its numbers."""
-        return self.shelf.spec_info(id, **use_of(query))
 
     def read(self, asked: Asked) -> dict[str, Any]:
         """The tokens of a text."""
@@ -100,17 +93,6 @@ class Desk:
             raise Refusal(404, f"{name[:80]!r} is no file of the package")
         return self.sources[name].read_text("utf-8")
 
-    def price(self, asked: Asked) -> dict[str, Any]:
-        """A spec with changed fields, and its numbers; no model is built."""
-        use = dict(context=asked.get("context"), batch=asked.given("batch", 1))
-        use |= dict(state=asked.given("state", "bfloat16"), weights=asked.get("weights"))
-        edits = edits_of(asked)
-        if asked.has("spec"):
-            return price(asked.get("spec"), edits, label="spec", **use)
-        source = self.shelf.source(id := asked.text("model"))
-        use |= dict(formats=source.formats, id=id, label=source.label)
-        return price(source.spec, edits, **use)
-
     def fork(self, asked: Asked) -> Work:
         """A model of a changed spec, listed under an id of its own."""
         of = self.shelf.entry(asked.text("model")).id
@@ -141,9 +123,9 @@ class Desk:
             date=here["date"],
         )
 
-    def close(self, patience: float) -> None:
-        """Stop what is on its way."""
-        self.worker.close(patience)
+    def close(self, patience: float) -> bool:
+        """Stop what is on its way, and wait for it some seconds; whether it has ended."""
+        return self.worker.close(patience)
 
 
 def weights_text(made: Any) -> str:
@@ -154,21 +136,6 @@ def weights_text(made: Any) -> str:
     parts += [f"{made.cut} cut"] if made.cut else []
     parts += [f"{made.drawn} random"] if made.drawn else []
     return ", ".join(parts)
-
-
-def edits_of(asked: Asked) -> list[dict[str, Any]]:
-    """The changed fields of a spec."""
-    edits = asked.several("edits", MOST_EDITS)
-    if not all(isinstance(one, dict) and {*one} == {"path", "value"} for one in edits):
-        raise Refusal(422, "edits: not a list of {path, value}")
-    return edits
-
-
-def use_of(query: Asked) -> dict[str, Any]:
-    """The use at which something is counted."""
-    state = query.choice("state", STATES, "bfloat16")
-    context, batch = query.some("context", 1, TOKENS), query.whole("batch", 1, 2**20, 1)
-    return {"context": context, "batch": batch, "state": state}
 
 
 def waited(

@@ -25,8 +25,11 @@ BODY = 2**20
 """Bytes of a request, at most."""
 LARGE = 24 * 2**20
 """The same where a page sends what it was told, to be kept in a file."""
+GLANCE = 0.2
+"""Seconds after which who waits for a model looks whether the server ends."""
 UNBUILT = """<!doctype html>
 <html lang="en"><meta charset="utf-8"><title>girih</title>
+<meta name="viewport" content="width=device-width"><meta name="color-scheme" content="light dark">
 <link rel="icon" href="data:,">
 <main><h1>The page is not built</h1>
 <p>In the folder <code>ui</code>: <code>npm ci &amp;&amp; npm run build</code>, then reload.
@@ -38,16 +41,18 @@ Handler = Callable[[Request], Awaitable[Response]]
 
 def application(desk: Desk, hosts: Collection[str], any_address: bool = False) -> Guard:
     """The explorer as an ASGI application that goes by the names `hosts`."""
-    routes, looks = Routes(desk), desk.looks
+    routes, looks, counts = Routes(desk), desk.looks, desk.counts
     app = Starlette(
         routes=[
             Route("/api/models", answered(routes.models)),
             Route("/api/spec/{id}", answered(routes.spec)),
-            Route("/api/read", answered(routes.read), methods=["POST"]),
+            Route("/api/read", answered(routes.counted(desk.read)), methods=["POST"]),
             Route("/api/run", answered(routes.run), methods=["POST"]),
             Route("/api/run/{id}", answered(routes.look_up)),
             Route("/api/source", answered(routes.source)),
-            Route("/api/price", answered(routes.price), methods=["POST"]),
+            Route("/api/price", answered(routes.counted(counts.price)), methods=["POST"]),
+            Route("/api/compare", answered(routes.counted(counts.compare)), methods=["POST"]),
+            Route("/api/measure", answered(routes.job(counts.measure)), methods=["POST"]),
             Route("/api/export", answered(routes.export), methods=["POST"]),
             Route("/api/fork", answered(routes.job(desk.fork)), methods=["POST"]),
             Route("/api/tile", answered(routes.tile)),
@@ -116,12 +121,13 @@ class Routes:
         self.desk = desk
 
     async def worked(self, request: Request, work: Work) -> Any:
-        """What a job on the worker's thread gives, unless the client goes before that."""
+        """What a job on the worker's thread gives, unless the client or the server ends before."""
         stop = threading.Event()
         made = asyncio.wrap_future(self.desk.worker.submit(work, stop))
         gone = asyncio.ensure_future(left(request))
         try:
-            await asyncio.wait({made, gone}, return_when=asyncio.FIRST_COMPLETED)
+            while not (made.done() or gone.done() or self.desk.worker.closed):
+                await asyncio.wait({made, gone}, timeout=GLANCE, return_when="FIRST_COMPLETED")
             if not made.done():
                 raise Gone
             return made.result()
@@ -137,12 +143,7 @@ class Routes:
     async def spec(self, request: Request) -> Response:
         """One spec."""
         id, query = request.path_params["id"], Asked(request.query_params)
-        return JSONResponse(await run_in_threadpool(self.desk.spec, id, query))
-
-    async def read(self, request: Request) -> Response:
-        """The tokens of a text."""
-        asked = await body_of(request)
-        return JSONResponse(await run_in_threadpool(self.desk.read, asked))
+        return JSONResponse(await run_in_threadpool(self.desk.counts.spec, id, query))
 
     async def look_up(self, request: Request) -> Response:
         """A run that was read or made before."""
@@ -160,10 +161,13 @@ class Routes:
         lines = channel.read(left=made.cancel)
         return StreamingResponse(lines, media_type="application/x-ndjson")
 
-    async def price(self, request: Request) -> Response:
-        """A spec with changed fields."""
-        asked = await body_of(request)
-        return JSONResponse(await run_in_threadpool(self.desk.price, asked))
+    def counted(self, count: Callable[[Asked], Any]) -> Handler:
+        """The handler of something that no model has to work for: a JSON object in, one out."""
+
+        async def handle(request: Request) -> Response:
+            return JSONResponse(await run_in_threadpool(count, await body_of(request)))
+
+        return handle
 
     async def export(self, request: Request) -> Response:
         """The page with what it was told, as a file."""

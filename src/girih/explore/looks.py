@@ -57,7 +57,8 @@ class Looks:
         run = self.runs.get(asked.text("run"))
         layer = asked.text("layer", most=400) if asked.has("layer") else None
         top = asked.some("top", 1, MOST_MUTED)
-        mute = Asked({f"mute[{at}]": one for at, one in enumerate(asked.several("mute", MOST_MUTED))})
+        given = enumerate(asked.several("mute", MOST_MUTED))
+        mute = Asked({f"mute[{at}]": one for at, one in given})
         muted = [mute.whole(name, 0, LARGE) for name in mute.values]
 
         def work(stop: threading.Event) -> Any:

@@ -32,7 +32,7 @@ class Num:
         """The same as plain data, without what is not said."""
         out = {"value": self.value, "unit": self.unit, "kind": self.kind}
         more = {"expr": self.expr, "source": self.source, "note": self.note}
-        more["inputs"] = None if self.inputs is None else dict(self.inputs)  # type: ignore[assignment]
+        more["inputs"] = None if self.inputs is None else dict(self.inputs)
         return out | {name: value for name, value in more.items() if value is not None}
 
 

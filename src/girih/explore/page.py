@@ -1,6 +1,7 @@
 """The explorer's page with what it was told inside: one file that needs no server."""
 
 import base64
+import gzip
 import hashlib
 import html
 import json
@@ -13,9 +14,9 @@ from girih.explore.refusal import Refusal
 
 UI = Path(__file__).resolve().parent / "_ui"
 """The built page."""
-REFERENCE = "GET reference.json"
+REFERENCE = "GET reference.json.gz"
 """What the page asks for, to show its reference."""
-ASKED = re.compile(r"(GET|POST) (api/[\w./?&=%+*:,-]*|reference\.json)( \{.*)?", re.DOTALL)
+ASKED = re.compile(r"(GET|POST) (api/[\w./?&=%+*:,-]*)( \{.*)?", re.DOTALL)
 """What a response is kept under: the method, the path, and the body as it was sent."""
 SCRIPT = re.compile(r'<script type="module"[^>]* src="\./app\.js"></script>')
 STYLE = re.compile(r'<link rel="stylesheet"[^>]* href="\./app\.css" ?/?>')
@@ -42,8 +43,9 @@ def page(
     """
     files = built(ui)
     kept = {key: checked(key, value) for key, value in responses.items()}
-    if (ui / "reference.json").is_file():
-        kept.setdefault(REFERENCE, {"json": json.loads((ui / "reference.json").read_text("utf-8"))})
+    if (ui / "reference.json.gz").is_file():
+        texts = gzip.decompress((ui / "reference.json.gz").read_bytes())
+        kept[REFERENCE] = {"json": json.loads(texts)}
     told = {"recorded": {"machine": machine, "date": date, "hash": hash}, "responses": kept}
     data = f'<script type="application/json" id="recorded">{embedded(told)}</script>'
     script = files["app.js"].replace("</script", r"<\/script")

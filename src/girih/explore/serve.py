@@ -19,7 +19,7 @@ from girih.explore.http import application
 HOST, PORT = "127.0.0.1", 7420
 TRIES = 20
 """Ports that are tried, one after the other, where none was asked for."""
-PATIENCE = 3
+PATIENCE = 2
 """Seconds that answers on their way are waited for at the end."""
 
 
@@ -104,9 +104,10 @@ def serve(
     port: int | None = None,
     browser: bool = True,
     told: Callable[[str], None] = print,
-) -> None:
+) -> bool:
     """Serve the explorer until it is interrupted; `told` is called with its address.
 
+    Whether all work has ended: what a model does at the moment may take longer than one waits.
     Raises ValueError or OSError in one line for a model that is none or a port that is taken.
     """
     desk = Desk(models)
@@ -122,7 +123,8 @@ def serve(
     except KeyboardInterrupt:
         pass  # how it is meant to end
     finally:
-        desk.close(PATIENCE)
+        ended = desk.close(PATIENCE)
+    return ended
 
 
 def config_of(app: Any) -> uvicorn.Config:

@@ -10,7 +10,7 @@ from typing import Any
 import girih
 from girih.checkpoints.samples import names, sample_path, samples
 from girih.checkpoints.source import Source, open_source
-from girih.checkpoints.text import tokenizer_of
+from girih.checkpoints.text import chats, tokenizer_of
 from girih.checkpoints.tokenizer import Tokenizer
 from girih.engine.prompt import Prompter
 from girih.explore.describe import kinds, spec_info
@@ -65,7 +65,7 @@ class Reader:
 
 
 class Shelf:
-    """The models that may be asked for, and those of them that are loaded.
+    """The models that may be asked for, those that come with girih too, and the loaded of them.
 
     Loaded ones take at most `limit` bytes together (half the machine's memory unless it is said),
     but for the one in use: the least recently used goes first, and `gone` is told its id.
@@ -75,6 +75,7 @@ class Shelf:
         self,
         models: Iterable[str] = (),
         *,
+        samples: bool = True,
         limit: int | None = None,
         gone: Callable[[str], None] = lambda _: None,
     ) -> None:
@@ -84,7 +85,8 @@ class Shelf:
         for name in models:
             self.add(name, open_source(name, weights=False))
         self.first = next(iter(self.entries), None)
-        self.add_samples()
+        if samples:
+            self.add_samples()
         if not self.entries:
             raise ValueError("no model is at hand: name one, as in `girih explore MODEL`")
 
@@ -147,7 +149,7 @@ class Shelf:
             "parameters": computed(count, "params", "tensors", {"tensors": count}, where).json(),
             "weights": computed(size, "B", "stored", {"stored": size}, where).json(),
             "context": source.spec.context,
-            "chat": self.reader(entry.id).chats,
+            "chat": chats(source) if entry.reader is None else entry.reader.chats,
             "status": entry.status,
             "error": entry.error,
         }

@@ -208,7 +208,10 @@ def curve(spec: Model, contexts: Sequence[int], use: Use) -> dict[str, Any]:
     return {"contexts": list(contexts), "state": whole, "by": by}
 
 
-def contexts_up_to(most: int, steps: int = 33) -> list[int]:
-    """Numbers of tokens from one to `most`, evenly spaced in their logarithms."""
-    found = {round(math.exp(math.log(most) * at / (steps - 1))) for at in range(steps)}
-    return sorted(found | {1, most})
+FAR = 32_768
+"""Tokens up to which curves are drawn at the least: where models begin to differ."""
+
+
+def contexts_up_to(most: int) -> list[int]:
+    """Powers of two from one token to `most`, and that itself."""
+    return sorted({2**power for power in range(most.bit_length())} | {most})

@@ -1,9 +1,10 @@
 """The one thread on which models work: jobs in the order in which they came."""
 
+import contextlib
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import Any
 
 Work = Callable[[threading.Event], Any]
@@ -68,14 +69,24 @@ class Worker:
         with self.lock:
             self.open.discard(stop)
 
-    def close(self, patience: float = 0.0) -> None:
-        """Let every job stop, and take no other; wait for the one on its way for some seconds."""
+    def close(self, patience: float = 0.0) -> bool:
+        """Let every job stop, and take no other; wait for the one on its way for some seconds.
+
+        Whether it has ended.
+        """
         with self.lock:
             self.closed = True
             for stop in self.open:
                 stop.set()
+        with contextlib.suppress(Empty):
+            while True:
+                job = self.queue.get_nowait()
+                if job is not None and job[2].set_running_or_notify_cancel():
+                    self.ended(job[1])
+                    job[2].set_exception(Gone())
         self.queue.put(None)
         self.thread.join(patience)
+        return not self.thread.is_alive()
 
 
 def answered(work: Work, stop: threading.Event) -> Any:

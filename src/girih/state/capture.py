@@ -18,7 +18,8 @@ class Capture:
     [heads, tokens, keys]), "router" (of each mixture of experts the scores [tokens, experts],
     the chosen experts and their weights, [tokens, chosen]), "heads" (of each attention its
     queries, keys and values [tokens, heads, width], the first two also before their rotation, and
-    what they mix) and "scan" (of each scan its inputs, and what a state keeps and takes in a step).
+    what they mix) and "scan" (of each scan its inputs, and what a state keeps and takes in a step;
+    of a reversed one from the last token on).
     With `only`, of the branches at these paths and of what stands within them, and of nothing else.
     Raises ValueError for other words and when the limit would be passed.
     """

@@ -8,7 +8,7 @@ import { param } from "./url.ts";
 
 export type Level = "beginner" | "intermediate" | "advanced";
 export const LEVELS: Level[] = ["beginner", "intermediate", "advanced"];
-export const TEXT = "The with statement is used to wrap the execution of a block. The with statement";
+export const TEXT = "Elizabeth looked at Mr. Darcy; and Mr. Darcy looked at Elizabeth.";
 
 export const route = param("v", "start");
 export const models = signal<Models | null>(null);

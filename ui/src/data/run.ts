@@ -43,6 +43,11 @@ export function after(state: RunState, event: RunEvent): RunState {
       const { id, text, logprob, top, ms } = event;
       return { ...state, note: "", made: [...state.made, { id, text, logprob, top, ms }] };
     }
+    case "text": {
+      const last = state.made.at(-1);
+      if (!last) return state;
+      return { ...state, made: [...state.made.slice(0, -1), { ...last, text: last.text + event.text }] };
+    }
     case "cache": {
       const { type: _, ...cache } = event;
       return { ...state, caches: [...state.caches, cache] };

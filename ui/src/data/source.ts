@@ -18,6 +18,8 @@ export interface DataSource {
   readonly recorded: Recorded | null;
   /** One JSON answer; throws Refused with the server's line. */
   json<T>(method: "GET" | "POST", path: string, body?: unknown): Promise<T>;
+  /** A JSON file that is stored compressed. */
+  packed<T>(path: string): Promise<T>;
   /** A text file. */
   text(path: string): Promise<string>;
   /** The events of a run, in order, as they come. */
@@ -98,6 +100,12 @@ export class Live implements DataSource {
     return value;
   }
 
+  /** Not remembered: an export brings its own. */
+  async packed<T>(path: string): Promise<T> {
+    const whole = (await this.ask("GET", path)).body!.pipeThrough(new DecompressionStream("gzip"));
+    return (await new Response(whole).json()) as T;
+  }
+
   async text(path: string): Promise<string> {
     const text = await (await this.ask("GET", path)).text();
     this.keep(keyOf("GET", path), { text }, text.length);
@@ -171,6 +179,10 @@ export class Recording implements DataSource {
 
   async json<T>(method: "GET" | "POST", path: string, body?: unknown): Promise<T> {
     return (this.find(keyOf(method, path, body)) as { json: T }).json;
+  }
+
+  async packed<T>(path: string): Promise<T> {
+    return (this.find(keyOf("GET", path)) as { json: T }).json;
   }
 
   async text(path: string): Promise<string> {

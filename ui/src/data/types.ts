@@ -160,7 +160,10 @@ export interface RunRequest {
 export type RunEvent =
   | { type: "status"; text: string }
   | { type: "run"; run: string; model: string; tokens: Token[]; layers: { path: string; kind: Kind }[] }
-  | { type: "token"; i: number; id: number; text: string; logprob: number; top: Likely[]; ms: number }
+  /** `text` is what the answer grows by, which may be nothing; `piece` is the token by itself. */
+  | { type: "token"; i: number; id: number; text: string; piece: string; logprob: number; top: Likely[]; ms: number }
+  /** What was held back, at the end: the answer grows without a token. */
+  | { type: "text"; text: string }
   | {
       type: "cache";
       tokens: number;
@@ -170,7 +173,7 @@ export type RunEvent =
       process: number;
       capacity: number;
     }
-  | { type: "done"; reason: string; numbers: Record<string, Num> }
+  | { type: "done"; reason: string; text: string; numbers: Record<string, Num> }
   | { type: "error"; error: string };
 
 /** What the header of a tile says; values are byte * scale + offset. */

@@ -1,40 +1,13 @@
-/** The layers of a model that attend, and the one of their heads that is looked at. */
+/** The layer and the head that are looked at, and places of a text that the address keeps. */
 
-import { useEffect } from "preact/hooks";
-import { type Signal, useSignal } from "@preact/signals";
+import { effect, type Signal, signal } from "@preact/signals";
+import { useEffect, useMemo } from "preact/hooks";
 import { head, layer } from "../app/keys.tsx";
-import type { BranchInfo, Kind, Num, SpecInfo } from "../data/types.ts";
+
+import { type Chosen, chosenOf, placeIn, type Placed } from "./attending.ts";
 import { Select } from "./controls.tsx";
 
-/** Mixers in which the tokens of a text look at one another. */
-export const ATTENTION: readonly Kind[] = ["gqa", "mha", "mqa", "window", "chunked", "grouped", "latent"];
-
-export interface Placed {
-  layer: number;
-  branch: BranchInfo;
-}
-
-/** The attention of each layer of the first stack that has any. */
-export function attending(spec: SpecInfo): Placed[] {
-  for (const stack of spec.stacks) {
-    const found = stack.layers.flatMap(({ index, branches }) => {
-      const branch = branches.find((one) => ATTENTION.includes(one.kind));
-      return branch ? [{ layer: index, branch }] : [];
-    });
-    if (found.length) return found;
-  }
-  return [];
-}
-
-export interface Chosen extends Placed {
-  head: number;
-}
-
-/** The layer and head that the address names; where that layer does not attend, the next that does. */
-export function chosenOf(list: readonly Placed[], wanted: number, asked: number): Chosen {
-  const placed = list.find((one) => one.layer >= wanted) ?? list[list.length - 1]!;
-  return { ...placed, head: Math.max(0, Math.min(asked, (placed.branch.heads ?? 1) - 1)) };
-}
+export * from "./attending.ts";
 
 export function chosen(list: readonly Placed[]): Chosen {
   return chosenOf(list, layer.value, head.value);
@@ -58,12 +31,6 @@ export function HeadPicker({ list }: { list: readonly Placed[] }) {
   );
 }
 
-/** A place in a list of `count`: below zero is counted from its end. */
-export function placeIn(value: number, count: number): number {
-  const place = value < 0 ? count + value : value;
-  return Math.max(0, Math.min(Math.round(place), count - 1));
-}
-
 /** A number that stands for another one, both ways: what is set on either side is seen on the other. */
 export function useLinked(
   held: Signal<number>,
@@ -71,22 +38,25 @@ export function useLinked(
   from: (value: number) => number,
   by: readonly unknown[],
 ): Signal<number> {
-  const own = useSignal(to(held.value));
+  const own = useMemo(() => signal(to(held.peek())), by);
   useEffect(() => {
-    own.value = to(held.value);
-  }, [held.value, ...by]);
-  useEffect(() => {
-    if (own.value !== to(held.peek())) held.value = from(own.value);
-  }, [own.value]);
+    // At once, not after the next picture: keys may come faster than pictures.
+    const ends = [
+      effect(() => {
+        const next = to(held.value);
+        if (own.peek() !== next) own.value = next;
+      }),
+      effect(() => {
+        const now = own.value;
+        if (now !== to(held.peek())) held.value = from(now);
+      }),
+    ];
+    return () => ends.forEach((end) => end());
+  }, by);
   return own;
 }
 
 /** A place among `count`, kept in the address: -1 there is the last, whatever the count is. */
 export function usePlace(held: Signal<number>, count: number): Signal<number> {
   return useLinked(held, (value) => placeIn(value, count), (value) => value, [count]);
-}
-
-/** A number that was read off the running model. */
-export function measured(value: number, unit: Num["unit"], expr: string, note?: string, source?: string): Num {
-  return { value, unit, kind: "measured", expr, inputs: null, source: source ?? null, note: note ?? null };
 }

@@ -13,6 +13,8 @@ export interface HeatmapProps {
   /** [rows x cols]; what is drawn as a share of `most`. */
   values: ArrayLike<number>;
   most?: number;
+  /** How much of the colours a share of `most` is given: the share itself, or its root, which shows small ones. */
+  shade?: (share: number) => number;
   /** Cells that do not exist for the model: hatched, and no number. */
   hidden?: (row: number, col: number) => boolean;
   row: Signal<number>;
@@ -36,8 +38,8 @@ export function Heatmap(props: HeatmapProps) {
   const canvas = useRef<HTMLCanvasElement>(null);
   const most = props.most ?? largest(values);
   useLayoutEffect(() => {
-    if (canvas.current) paint(canvas.current, rows, cols, values, most, hidden);
-  }, [rows, cols, values, most, hidden]);
+    if (canvas.current) paint(canvas.current, rows, cols, values, most, hidden, props.shade);
+  }, [rows, cols, values, most, hidden, props.shade]);
   const row = clamp(props.row.value, rows);
   const col = clamp(props.col.value, cols);
   useEffect(() => {
@@ -124,6 +126,7 @@ export function paint(
   values: ArrayLike<number>,
   most: number,
   hidden?: (row: number, col: number) => boolean,
+  shade: (share: number) => number = Number,
 ): void {
   const context = canvas.getContext("2d", { willReadFrequently: true });
   if (!context || !rows || !cols) return;
@@ -133,7 +136,7 @@ export function paint(
   for (let row = 0, at = 0; row < rows; row++) {
     for (let col = 0; col < cols; col++, at++) {
       if (hidden?.(row, col)) continue;
-      const colour = 3 * step(most > 0 ? values[at]! / most : 0);
+      const colour = 3 * step(most > 0 ? shade(values[at]! / most) : 0);
       data[4 * at] = COLOURS[colour]!;
       data[4 * at + 1] = COLOURS[colour + 1]!;
       data[4 * at + 2] = COLOURS[colour + 2]!;

@@ -54,6 +54,7 @@ interface TokensProps {
 
 /** Tokens as pills in the order of the text; one of them may be chosen. */
 export function Tokens({ tokens, at, weight, title }: TokensProps) {
+  if (!tokens.length) return null;
   return (
     <div class="tokens" role={at ? "listbox" : "list"} aria-label="tokens" tabIndex={at ? 0 : undefined}
       aria-activedescendant={at ? `token-${at.value}` : undefined}

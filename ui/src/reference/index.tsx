@@ -17,7 +17,7 @@ let held: Promise<Reference> | null = null;
 /** The whole reference, asked for once. */
 function load(): Promise<Reference> {
   if (!held) {
-    held = source.json<Reference>("GET", "reference.json");
+    held = source.packed<Reference>("reference.json.gz");
     held.catch(() => (held = null));
   }
   return held;

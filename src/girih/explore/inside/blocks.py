@@ -31,6 +31,8 @@ class Running:
     """The sum of values by weights, before it is divided by the sum of weights."""
     scale_T: Tensor
     """What was known before the last block was multiplied by."""
+    saw: bool
+    """Whether any of the queries sees any key of the last block."""
 
 
 def steps(one: Attended, rows: range, block: int) -> Iterator[tuple[range, Running]]:
@@ -39,11 +41,12 @@ def steps(one: Attended, rows: range, block: int) -> Iterator[tuple[range, Runni
     zeros_T = one.q_THD.new_zeros(len(rows), dtype=torch.float32)
     # A sink is a key whose value is nothing.
     max_T = torch.full_like(zeros_T, -torch.inf) if first is None else zeros_T + first.float()
-    now = Running(max_T, zeros_T + (first is not None), zeros_T[:, None], zeros_T)
+    now = Running(max_T, zeros_T + (first is not None), zeros_T[:, None], zeros_T, False)
+    seen_TN = one.seen(rows) if isinstance(one.call, GroupedCall) else None
     for keys in blocks(range(one.k_KND.shape[1]), block):
         if unseen(one, rows, keys):
             continue
-        scores_TB = part(one, rows, keys)
+        scores_TB = part(one, rows, keys, seen_TN)
         max_T = torch.maximum(now.max_T, scores_TB.amax(1))
         # A query that has seen nothing yet has nothing to be rescaled.
         seen_T = max_T.masked_fill(max_T == -torch.inf, 0.0)
@@ -52,7 +55,7 @@ def steps(one: Attended, rows: range, block: int) -> Iterator[tuple[range, Runni
         v_BD = one.v_KND[0, keys.start : keys.stop].float()
         sum_T = now.sum_T * scale_T + weights_TB.sum(1)
         out_TD = now.out_TD * scale_T[:, None] + weights_TB @ v_BD
-        now = Running(max_T, sum_T, out_TD, scale_T)
+        now = Running(max_T, sum_T, out_TD, scale_T, bool((scores_TB > -torch.inf).any()))
         yield keys, now
 
 
@@ -65,14 +68,14 @@ def unseen(one: Attended, rows: range, keys: range) -> bool:
     return ahead or (band.left is not None and keys.stop - 1 < rows.start - band.left)
 
 
-def part(one: Attended, rows: range, keys: range) -> Tensor:
+def part(one: Attended, rows: range, keys: range, seen_TN: Tensor | None) -> Tensor:
     """The scores [T, B] of some queries and keys of one head; -inf where one is not seen."""
     q_THD = one.q_THD[rows.start : rows.stop]
     k_KND = one.k_KND[:, keys.start : keys.stop]
-    if not isinstance(one.call, GroupedCall):
+    if seen_TN is None:
         return reference.attention_scores(q_THD, k_KND, rows.start, keys.start, one.call)[0]
-    hidden_TN = ~one.seen(rows)[:, keys.start : keys.stop]
-    return reference.scored(q_THD, k_KND, one.call.scale)[0].masked_fill(hidden_TN, -torch.inf)
+    hidden_TB = ~seen_TN[:, keys.start : keys.stop]
+    return reference.scored(q_THD, k_KND, one.call.scale)[0].masked_fill(hidden_TB, -torch.inf)
 
 
 def tiled(one: Attended, block: int) -> Tensor:
@@ -110,7 +113,7 @@ def flash_of(look: Inside, layer: str | int, head: int, row: int, block: int) ->
     here = range(one_of("row", row, of.tokens), row + 1)
     found: list[dict[str, Any]] = []
     for keys, now in steps(one, here, block):
-        if bool((part(one, here, keys) > -torch.inf).any()):
+        if now.saw:
             found.append(described(keys, now))
     held = (one.q_THD, one.k_KND, one.v_KND, one.mixed_THD)
     with Counted(*held) as eager:

@@ -1,6 +1,8 @@
 """A look into one text in one model: what a picture needs is taken when it is wanted, and kept."""
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -10,7 +12,7 @@ from girih.engine.model import Model
 from girih.explore.inside import attend, masks, mixtures, scans
 from girih.explore.inside.attend import Attended
 from girih.explore.inside.parts import Tile, area, numbers, one_of
-from girih.spec import DeltaNet, Experts, Mamba, Mamba2, Rope, StateSpace
+from girih.spec import DeltaNet, Experts, Mamba, Mamba2, Rope, SpecError, StateSpace
 from girih.state.capture import DEFAULT_LIMIT, Capture
 
 SCANS: dict[type, Callable[[Mapping[str, Tensor]], scans.Scan]] = {
@@ -83,15 +85,17 @@ class Inside:
             for path in fits:
                 if f".layers.{int(layer)}." in path:
                     return path
-        have = f"; those that have it: {', '.join(fits)}" if fits else ", in no layer of the model"
-        raise ValueError(f"layer {layer!r} has no {kind!r}{have}")
+        if not fits:
+            raise ValueError(f"no layer of the model has {kind!r}")
+        raise ValueError(f"layer {layer!r} has no {kind!r}; those that have it: {', '.join(fits)}")
 
     def taken(self, what: str, path: str) -> tuple[dict[str, Tensor], Capture]:
         """What was captured of a branch by name, and the capture itself."""
         if (what, path) in self.kept:
             self.kept[what, path] = found = self.kept.pop((what, path))
         else:
-            found = self.model.captured(self.ids, Capture(what, self.limit, path))
+            short = shortened(self.model, path)
+            found = short.captured(self.ids, Capture(what, self.limit, path))
             while self.kept and self.bytes + found.bytes > self.limit:
                 self.kept.pop(next(iter(self.kept)))
             for name, parts in found.taken.items():
@@ -109,7 +113,7 @@ class Inside:
         """Weights of a head."""
         of = self.attended(path)
         wanted = area(of.tokens, of.tokens, **given)
-        return attend.weights(of, one_of("head", head, of.heads), wanted)
+        return self.noted(attend.weights(of, one_of("head", head, of.heads), wanted))
 
     def attn_groups_tile(self, path: str, head: Any, given: dict[str, int]) -> Tile:
         """The weights of representatives."""
@@ -118,7 +122,12 @@ class Inside:
         if not count:
             raise ValueError(f"{path}: there is no representative of {of.tokens:,} tokens")
         wanted = area(of.tokens, count, **given)
-        return attend.weights(of, one_of("head", head, of.heads), wanted, of.tokens)
+        return self.noted(attend.weights(of, one_of("head", head, of.heads), wanted, of.tokens))
+
+    def noted(self, made: Tile) -> Tile:
+        """A tile with what the kernel computed in, beside how far its output is."""
+        plan = self.model.plan
+        return replace(made, note=made.note | {"kernel": f"{plan.mode}, {plan.compute}"})
 
     def thumbs_tile(self, path: str, head: Any, given: dict[str, int]) -> Tile:
         """All maps in small."""
@@ -179,6 +188,29 @@ class Inside:
         array, used = scans.implied(scan, wanted.rows, wanted.cols, channel)
         note = {"channels": used, "of": scan.channels, "max": float(array.max())}
         return Tile(numbers(wanted.pooled(array)), note)
+
+
+def shortened(model: Model, path: str) -> Model:
+    """The model up to the layer in which a branch stands: what comes after it is not run.
+
+    It shares every weight. The whole model where that cannot be told from the path, or where the
+    shorter one is none.
+    """
+    (name, layers, number, *_), stacks = path.split("."), model.spec.stacks
+    if len(stacks) > 1 or layers != "layers":
+        return model
+    count = int(number) + 1
+    try:
+        spec = replace(stacks[0], layers=stacks[0].layers[:count])
+        whole = replace(model.spec, stacks=(spec,))
+    except SpecError:
+        return model
+    stack, module = copy.copy(model.module.get_submodule(name)), copy.copy(model.module)
+    kept = torch.nn.ModuleList(list(stack.layers)[:count])
+    stack._modules = stack._modules | {"layers": kept}
+    module._modules = module._modules | {name: stack}
+    module.spec = whole
+    return Model(module, model.tokenizer)
 
 
 def of_channels(scan: scans.Scan, values_TC: Tensor, *, squares: bool = False) -> Tile:

@@ -6,17 +6,17 @@ import { source } from "../../data/source.ts";
 import type { Read, Tile } from "../../data/types.ts";
 import { Controls, Slider } from "../../parts/controls.tsx";
 import { Failed, Figure, NoModel, useReading, Waiting } from "../../parts/figure.tsx";
-import { ATTENTION, attending, chosen, type Chosen, HeadPicker, type Placed, usePlace } from "../../parts/heads.tsx";
+import { ATTENTION, attending, chosen, type Chosen, HeadPicker, type Placed, usePlace, maskOf } from "../../parts/heads.tsx";
 import { TextField } from "../../parts/text.tsx";
 import type { View } from "../view.ts";
 import "./attention.css";
 import { AttentionMap } from "./map.tsx";
-import { maskOf, poolOf } from "./nucleus.ts";
+import { poolOf } from "./nucleus.ts";
 import { Reading } from "./reading.tsx";
 import { Thumbs } from "./thumbs.tsx";
 
 const query = param("aq", -1);
-const key = param("ak", 0);
+const key = param("ak", -1);
 const mass = param("tp", 90);
 
 const SAID = {
@@ -78,7 +78,7 @@ function Microscope({ list }: { list: readonly Placed[] }) {
         <div class="microscope" aria-busy={busy}>
           <div class="all-maps">
             <h3>All layers and heads</h3>
-            <Thumbs list={list} at={at} />
+            <Thumbs list={list} at={at} ready={value !== null} />
           </div>
           {value ? <One maps={value} /> : !error && <Waiting text="The model reads the text." />}
         </div>

@@ -6,11 +6,12 @@ import { useMemo } from "preact/hooks";
 import { source } from "../../data/source.ts";
 import type { Read } from "../../data/types.ts";
 import { digits } from "../../numbers/format.ts";
+import { css } from "../../parts/colours.ts";
 import { Waiting, useAsked } from "../../parts/figure.tsx";
-import { useLinked } from "../../parts/heads.tsx";
+import { useLinked, maskOf } from "../../parts/heads.tsx";
 import { Heatmap } from "../../parts/heatmap.tsx";
 import { visible } from "../../parts/text.tsx";
-import { columns, maskOf, seesColumn, unseen } from "./nucleus.ts";
+import { columns, seesColumn, unseen } from "./nucleus.ts";
 import type { Maps } from "./index.tsx";
 
 /** Tokens a side of the part of a long text that is shown cell by cell. */
@@ -27,8 +28,22 @@ export function AttentionMap({ maps, query, at }: Props) {
     <div class="one-map">
       <h3>Layer {maps.layer}, head {maps.head}</h3>
       {maps.pool === 1 ? <Whole maps={maps} query={query} at={at} /> : <Pooled maps={maps} query={query} at={at} />}
+      <Scale />
       {maps.groups && <Groups maps={maps} query={query} />}
     </div>
+  );
+}
+
+/** Which colour is which weight; evenly spaced colours are squares, so that small weights are seen. */
+function Scale() {
+  const stops = Array.from({ length: 9 }, (_, at) => css(at / 8)).join(", ");
+  return (
+    <p class="scale">
+      <span>0</span>
+      <i aria-hidden="true" style={{ background: `linear-gradient(to right, ${stops})` }} />
+      <span>1</span>
+      <span>a quarter is in the middle, so that small weights show</span>
+    </p>
   );
 }
 
@@ -48,7 +63,7 @@ function Whole({ maps, query, at }: Props) {
   const hidden = useMemo(() => unseen(maskOf(branch), tokens), [branch, tokens]);
   return (
     <Heatmap id="attention-map" label={`attention of layer ${maps.layer} head ${maps.head}, rows look at columns`}
-      rows={tokens} cols={tokens} values={tile.values} most={1} hidden={hidden} row={query} col={at}
+      rows={tokens} cols={tokens} values={tile.values} most={1} shade={Math.sqrt} hidden={hidden} row={query} col={at}
       say={(row, col, value) => said(read, row, col, value)}
       rowName={(row) => named(read, row)} colName={(col) => named(read, col)} />
   );
@@ -66,7 +81,7 @@ function Pooled({ maps, query, at }: Props) {
   return (
     <>
       <Heatmap id="attention-map" label={`attention of layer ${maps.layer} head ${maps.head}, a cell is ${pool} by ${pool} tokens`}
-        rows={rows} cols={cols} values={tile.values} most={1} hidden={hidden} row={row} col={col}
+        rows={rows} cols={cols} values={tile.values} most={1} shade={Math.sqrt} hidden={hidden} row={row} col={col}
         say={(one, other, value) => `${said(read, one * pool, other * pool, value)}${Number.isNaN(value) ? "" : ", or one of their neighbours does"}`} />
       <Part maps={maps} query={query} at={at} />
     </>
@@ -89,7 +104,7 @@ function Part({ maps, query, at }: Props) {
   return (
     <>
       <h3>Tokens {value.r0} to {value.r0 + PART - 1}, cell by cell</h3>
-      <Heatmap id="attention-part" label="the part of the map around the cursor" rows={PART} cols={PART} values={value.tile.values} most={1}
+      <Heatmap id="attention-part" label="the part of the map around the cursor" rows={PART} cols={PART} values={value.tile.values} most={1} shade={Math.sqrt}
         row={row} col={col} hidden={(one, other) => hidden(one + value.r0, other + value.c0)}
         say={(one, other, weight) => said(read, one + value.r0, other + value.c0, weight)} />
     </>
@@ -109,18 +124,20 @@ function Groups({ maps, query }: { maps: Maps; query: Signal<number> }) {
   }, [names]);
   if (!groups?.values.length) return null;
   const count = groups.shape[1]!;
+  // Rows half as high as those of the map, columns wide enough to be told apart.
+  const width = Math.min(1, Math.max(0.2, (2 * count) / tokens));
   const name = (col: number) => (names[col] ? `${names[col].first}-${names[col].last}` : String(col));
   return (
-    <>
+    <div class="groups" style={{ "--share": `${100 * width}%` }}>
       <h3>The representatives of earlier windows</h3>
-      <Heatmap id="attention-groups" label="what tokens take from representatives" rows={tokens} cols={count} values={groups.values} most={1}
-        tall={Math.max(0.2, Math.min(1, (1.4 * count) / tokens))} hidden={hidden} row={query} col={at} rowName={(row) => named(read, row)} colName={name}
+      <Heatmap id="attention-groups" label="what tokens take from representatives" rows={tokens} cols={count} values={groups.values} most={1} shade={Math.sqrt}
+        tall={count / (2 * width * tokens)} hidden={hidden} row={query} col={at} rowName={(row) => named(read, row)} colName={name}
         say={(row, col, value) =>
           Number.isNaN(value)
             ? `token ${named(read, row)} does not see the representative of tokens ${name(col)}`
             : `token ${named(read, row)} takes ${digits(Number(value.toPrecision(3)))} from the representative of tokens ${name(col)}`
         } />
-    </>
+    </div>
   );
 }
 

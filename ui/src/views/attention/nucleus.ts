@@ -1,6 +1,6 @@
 /** How few keys carry most of a row of attention, and what the parts of a row are called. */
 
-import type { BranchInfo, MaskInfo } from "../../data/types.ts";
+import type { MaskInfo } from "../../data/types.ts";
 import { type Representative, representatives, type Span, span, spansOf } from "../../numbers/masks.ts";
 
 /** The largest texts whose map is fetched as it is; beyond, cells are the largest of several. */
@@ -80,8 +80,4 @@ function clear(spans: readonly Span[], rows: readonly [number, number], cols: re
 /** The tokens that a cell of a map of `size` cells a side stands for. */
 export function range(cell: number, size: number, tokens: number): [number, number] {
   return [Math.floor((cell * tokens) / size), Math.max(0, Math.ceil(((cell + 1) * tokens) / size) - 1)];
-}
-
-export function maskOf(branch: BranchInfo): MaskInfo {
-  return branch.mask ?? { kind: "causal" };
 }

@@ -1,16 +1,17 @@
 /** One query of a map in words, numbers and bars. */
 
 import type { Signal } from "@preact/signals";
+import { Fragment } from "preact";
 import { useMemo } from "preact/hooks";
 import { source } from "../../data/source.ts";
 import { computed, digits } from "../../numbers/format.ts";
 import { seen, sees } from "../../numbers/masks.ts";
 import { Chip } from "../../parts/chip.tsx";
 import { useAsked, Waiting } from "../../parts/figure.tsx";
-import { measured } from "../../parts/heads.tsx";
+import { measured, maskOf } from "../../parts/heads.tsx";
 import { visible } from "../../parts/text.tsx";
 import type { Maps } from "./index.tsx";
-import { columns, maskOf, nucleus, ranked, seesColumn, total } from "./nucleus.ts";
+import { columns, nucleus, ranked, seesColumn, total } from "./nucleus.ts";
 import { WeightRow } from "./row.tsx";
 
 interface Props {
@@ -21,27 +22,32 @@ interface Props {
 }
 
 export function Reading({ maps, query, mass }: Props) {
-  const row = useRow(maps, query.value);
-  if (!row) return <Waiting text="Fetching the row." />;
-  return <Row maps={maps} query={query} mass={mass} row={row} />;
+  const found = useRow(maps, query.value);
+  if (!found) return <Waiting text="Fetching the row." />;
+  return <Row maps={maps} query={query} mass={mass} now={found.query} row={found.row} />;
+}
+
+interface Found {
+  /** The query that it is the row of; while another one is fetched, that of before. */
+  query: number;
+  row: Float32Array;
 }
 
 /** The weights of a query: of the map at hand, or of a long text asked for. */
-function useRow(maps: Maps, query: number): Float32Array | null {
+function useRow(maps: Maps, query: number): Found | null {
   const { read, tile, pool, branch, head } = maps;
   const tokens = read.tokens.length;
-  const whole = pool === 1;
-  const asked = useAsked(
-    whole ? null : () => source.tile({ kind: "attn", run: read.run, layer: branch.path, head, r0: query, c0: 0, rows: 1, cols: tokens, pool: 1 }),
-    [read.run, branch.path, head, query, whole],
+  const asked = { kind: "attn", run: read.run, layer: branch.path, head, r0: query, c0: 0, rows: 1, cols: tokens, pool: 1 };
+  const far = useAsked(
+    pool === 1 ? null : async () => ({ query, row: (await source.tile(asked)).values }),
+    [read.run, branch.path, head, query, pool],
   );
-  return whole ? tile.values.subarray(query * tokens, (query + 1) * tokens) : (asked.value?.values ?? null);
+  return pool === 1 ? { query, row: tile.values.subarray(query * tokens, (query + 1) * tokens) } : far.value;
 }
 
-function Row({ maps, query, mass, row }: Props & { row: Float32Array }) {
+function Row({ maps, query, mass, now, row }: Props & { now: number; row: Float32Array }) {
   const { read, branch, groups } = maps;
   const tokens = read.tokens.length;
-  const now = query.value;
   const mask = maskOf(branch);
   const far = useMemo(() => {
     const count = groups?.shape[1] ?? 0;
@@ -62,13 +68,17 @@ function Row({ maps, query, mass, row }: Props & { row: Float32Array }) {
         <Chip label="the share" num={computed(100 * mass, "%", "what the slider says", {})} /> of what it takes
         {first.length > 0 && ", most of it from "}
         {first.map((at, index) => (
-          <span key={at} class="from">
-            {index > 0 && ", "}<span class="token">{name(at)}</span> <Chip label={`weight of ${name(at)}`} num={weight(all[at]!)} />
-          </span>
+          <Fragment key={at}>
+            {index > 0 && " "}
+            <span class="from">
+              <span class="token">{name(at)}</span> <Chip label={`weight of ${name(at)}`} num={weight(all[at]!)} />
+              {index < first.length - 1 ? "," : "."}
+            </span>
+          </Fragment>
         ))}
-        .
+        {first.length === 0 && "."}
       </p>
-      <WeightRow tokens={read.tokens} query={query} weights={row} most={all[order[0] ?? 0] ?? 1}
+      <WeightRow tokens={read.tokens} query={query} now={now} weights={row} most={all[order[0] ?? 0] ?? 1}
         sees={(key) => sees(mask, now, key, tokens)} kept={(key) => kept.has(key)} />
       {groups && <Windows maps={maps} far={far} now={now} kept={(at) => kept.has(tokens + at)} most={all[order[0] ?? 0] ?? 1} />}
       <Proof maps={maps} sum={total(all)} far={groups ? total(far) : null} />
@@ -102,7 +112,8 @@ function Windows({ maps, far, now, kept, most }: { maps: Maps; far: Float32Array
 
 /** How far the map can be trusted, and what a row adds up to. */
 function Proof({ maps, sum, far }: { maps: Maps; sum: number; far: number | null }) {
-  const delta = maps.tile.note["max_delta"];
+  const { max_delta: delta, kernel, max_output: most } = maps.tile.note;
+  const beside = [typeof kernel === "string" ? `kernel: ${kernel}` : "", typeof most === "number" ? `largest output ${digits(Number(most.toPrecision(3)))}` : ""];
   return (
     <p class="proof">
       The row adds up to <Chip label="sum of the row" num={measured(sum, "", "sum of the weights of the row", sum < 0.99 ? "the rest goes to a learned sink, which adds nothing" : undefined)} />
@@ -110,7 +121,7 @@ function Proof({ maps, sum, far }: { maps: Maps; sum: number; far: number | null
       {typeof delta === "number" && (
         <>
           Recomputed; the largest difference from what the kernel returned is{" "}
-          <Chip label="largest difference" num={measured(delta, "", "max |weights * values - output of the kernel|", "over all tokens of this head", "girih/explore/inside")} />.
+          <Chip label="largest difference" num={measured(delta, "", "max |weights * values - output of the kernel|", ["over all tokens of this head", ...beside].filter(Boolean).join("; "), "girih/explore/inside")} />.
         </>
       )}
     </p>

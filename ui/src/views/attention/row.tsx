@@ -11,6 +11,8 @@ const NEAR = 256;
 interface Props {
   tokens: readonly Token[];
   query: Signal<number>;
+  /** The query whose weights these are. */
+  now: number;
   /** What each token is given; of those that the mask hides, nothing. */
   weights: ArrayLike<number>;
   sees: (key: number) => boolean;
@@ -18,15 +20,14 @@ interface Props {
   most: number;
 }
 
-export function WeightRow({ tokens, query, weights, sees, kept, most }: Props) {
-  const now = query.value;
+export function WeightRow({ tokens, query, now, weights, sees, kept, most }: Props) {
   const first = Math.max(0, Math.min(now - NEAR + 17, tokens.length - NEAR));
   const shown = tokens.slice(first, first + NEAR);
   const move = (event: KeyboardEvent) => {
     const by = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1, Home: -tokens.length, End: tokens.length }[event.key];
     if (!by) return;
     event.preventDefault();
-    query.value = Math.max(0, Math.min(now + by * (event.shiftKey ? 10 : 1), tokens.length - 1));
+    query.value = Math.max(0, Math.min(query.peek() + by * (event.shiftKey ? 10 : 1), tokens.length - 1));
   };
   return (
     <>

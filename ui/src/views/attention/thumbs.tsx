@@ -5,9 +5,9 @@ import { useSignal } from "@preact/signals";
 import { source } from "../../data/source.ts";
 import type { Tile } from "../../data/types.ts";
 import { useReading } from "../../parts/figure.tsx";
-import { choose, type Chosen, type Placed } from "../../parts/heads.tsx";
+import { choose, type Chosen, type Placed, maskOf } from "../../parts/heads.tsx";
 import { largest, paint } from "../../parts/heatmap.tsx";
-import { maskOf, unseenOf } from "./nucleus.ts";
+import { unseenOf } from "./nucleus.ts";
 
 const STEPS: Record<string, [number, number]> = {
   ArrowUp: [-1, 0],
@@ -16,7 +16,14 @@ const STEPS: Record<string, [number, number]> = {
   ArrowRight: [0, 1],
 };
 
-export function Thumbs({ list, at }: { list: readonly Placed[]; at: Chosen }) {
+interface Props {
+  list: readonly Placed[];
+  at: Chosen;
+  /** Whether the chosen map is there: it goes first. */
+  ready: boolean;
+}
+
+export function Thumbs({ list, at, ready }: Props) {
   const grid = useRef<HTMLDivElement>(null);
   const place = list.findIndex((one) => one.layer === at.layer);
   const most = Math.max(...list.map((one) => one.branch.heads ?? 1));
@@ -27,15 +34,13 @@ export function Thumbs({ list, at }: { list: readonly Placed[]; at: Chosen }) {
     const to = list[Math.max(0, Math.min(place + step[0], list.length - 1))]!;
     const heads = to.branch.heads ?? 1;
     choose(to.layer, Math.max(0, Math.min(at.head + step[1], heads - 1)));
+    document.getElementById(`thumb-${to.layer}-0`)?.scrollIntoView({ block: "nearest" });
   };
-  useEffect(() => {
-    grid.current?.querySelector("[aria-selected=true]")?.scrollIntoView({ block: "nearest" });
-  }, [at.layer]);
   return (
     <div ref={grid} class="thumbs" role="grid" tabIndex={0} onKeyDown={move}
       aria-label={`${list.length} layers with attention, up to ${most} heads each; arrow keys choose`}
       aria-activedescendant={`thumb-${at.layer}-${at.head}`} style={{ "--heads": most }}>
-      {list.map((one) => <Row key={one.branch.path} placed={one} at={at} root={grid} />)}
+      {list.map((one) => <Row key={one.branch.path} placed={one} at={at} root={grid} ready={ready} />)}
     </div>
   );
 }
@@ -44,10 +49,11 @@ interface RowProps {
   placed: Placed;
   at: Chosen;
   root: { current: HTMLElement | null };
+  ready: boolean;
 }
 
 /** The heads of one layer; asked for when the row comes into sight. */
-function Row({ placed, at, root }: RowProps) {
+function Row({ placed, at, root, ready }: RowProps) {
   const row = useRef<HTMLDivElement>(null);
   const seen = useSignal(false);
   useEffect(() => {
@@ -63,9 +69,18 @@ function Row({ placed, at, root }: RowProps) {
   return (
     <div ref={row} class="thumb-row" role="row">
       <span class="thumb-layer" role="rowheader">{placed.layer}</span>
-      {seen.value ? <Drawn placed={placed} at={at} /> : <Cells placed={placed} at={at} tile={null} tokens={0} />}
+      {seen.value && ready ? <Drawn placed={placed} at={at} /> : <Cells placed={placed} at={at} tile={null} tokens={0} />}
     </div>
   );
+}
+
+let last: Promise<unknown> = Promise.resolve();
+
+/** One after the other, so that what is asked for in between need not wait for all of them. */
+function inTurn<T>(work: () => Promise<T>): Promise<T> {
+  const next = last.then(work, work);
+  last = next;
+  return next;
 }
 
 function Drawn({ placed, at }: { placed: Placed; at: Chosen }) {
@@ -74,7 +89,7 @@ function Drawn({ placed, at }: { placed: Placed; at: Chosen }) {
     async (one) => ({
       tokens: one.tokens.length,
       path,
-      tile: await source.tile({ run: one.run, kind: "thumbs", layer: path }),
+      tile: await inTurn(() => source.tile({ run: one.run, kind: "thumbs", layer: path })),
     }),
     [path],
   );
@@ -112,7 +127,7 @@ function Thumb({ tile, head, placed, tokens }: { tile: Tile; head: number; place
   const [, rows, cols] = tile.shape as [number, number, number];
   useLayoutEffect(() => {
     const values = tile.values.subarray(head * rows * cols, (head + 1) * rows * cols);
-    paint(canvas.current!, rows, cols, values, largest(values), unseenOf(maskOf(placed.branch), tokens, rows));
+    paint(canvas.current!, rows, cols, values, largest(values), unseenOf(maskOf(placed.branch), tokens, rows), Math.sqrt);
   }, [tile, head]);
   return <canvas ref={canvas} width={cols} height={rows} aria-hidden="true" />;
 }

@@ -11,13 +11,14 @@ import type { RunRequest } from "../../data/types.ts";
 import { Chip } from "../../parts/chip.tsx";
 import { Slider } from "../../parts/controls.tsx";
 import { Failed, Figure, Waiting } from "../../parts/figure.tsx";
+import { LedgerArea } from "../../parts/ledger.tsx";
 import { Tokens } from "../../parts/text.tsx";
 import type { View } from "../view.ts";
 import { Choices } from "./choices.tsx";
 import "./chat.css";
 
 const ASK = "Why is the sky blue? Answer in two sentences.";
-const GO_ON = "The with statement is";
+const GO_ON = "Elizabeth looked at Mr. Darcy; and";
 const asked = packedText("q", "");
 const temperature = param("t", 0);
 const topP = param("tp", 1);
@@ -87,6 +88,10 @@ function Chat() {
         </div>
         <div class="side-column">
           <Choices state={now} at={at} />
+          <section aria-label="state">
+            <h3>What it remembers</h3>
+            <LedgerArea state={now} />
+          </section>
           <Sampling />
         </div>
       </div>

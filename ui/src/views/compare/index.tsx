@@ -1,6 +1,7 @@
 /** Any two models side by side: layers aligned, what differs, what it costs. */
 
 import { useSignal } from "@preact/signals";
+import { useEffect } from "preact/hooks";
 import { level, model, models } from "../../app/session.ts";
 import { param } from "../../app/url.ts";
 import { source } from "../../data/source.ts";
@@ -129,9 +130,11 @@ function Speed({ a, b, names }: { a: string; b: string; names: [string, string] 
       now.value = { key, busy: false, found: null, error: failed };
     }
   };
+  // A recording has been measured, or will not be.
+  useEffect(() => void (source.recorded && measure()), [key]);
   return (
     <>
-      <h3 class="part">Speed on this machine</h3>
+      <h3 class="part">Speed {source.recorded ? "on that machine" : "on this machine"}</h3>
       {found ? (
         <div class="scroll" tabIndex={0} role="region" aria-label="speeds">
           <table class="totals">
@@ -148,14 +151,16 @@ function Speed({ a, b, names }: { a: string; b: string; names: [string, string] 
             </tbody>
           </table>
         </div>
+      ) : source.recorded ? (
+        <p class="quiet">It was not measured for this file.</p>
       ) : (
         <p>
-          <button type="button" disabled={busy || source.recorded !== null} onClick={() => void measure()}>
+          <button type="button" disabled={busy} onClick={() => void measure()}>
             {busy ? "Measuring both" : "Measure both"}
           </button>
         </p>
       )}
-      {error ? <Failed error={error} /> : null}
+      {error && !source.recorded ? <Failed error={error} /> : null}
     </>
   );
 }

@@ -13,6 +13,7 @@ import { TextField, Tokens, visible } from "../../parts/text.tsx";
 import type { View } from "../view.ts";
 import "./embedding.css";
 import { Typed } from "./typed.tsx";
+import { wanted } from "./wanted.ts";
 
 const place = param("ei", 1);
 /** What was typed or walked to; "" is the token of the text. `#7` is the token of id 7. */
@@ -38,13 +39,6 @@ export interface Nearest {
 interface Asked {
   token: Token;
   answer: Nearest;
-}
-
-/** What is asked of the server: an id, or a text. */
-export function wanted(text: string, token: Token | undefined): number | string | null {
-  const id = /^#(\d+)$/.exec(text);
-  if (id) return Number(id[1]);
-  return text || (token ? token.id : null);
 }
 
 function Embedding() {

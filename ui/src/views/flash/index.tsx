@@ -6,7 +6,7 @@ import { source } from "../../data/source.ts";
 import type { Num, Read } from "../../data/types.ts";
 import { Controls, Slider } from "../../parts/controls.tsx";
 import { Failed, Figure, NoModel, useReading, Waiting } from "../../parts/figure.tsx";
-import { ATTENTION, attending, chosen, type Chosen, HeadPicker, type Placed, placeIn, usePlace } from "../../parts/heads.tsx";
+import { ATTENTION, attending, chosen, type Chosen, HeadPicker, maskOf, type Placed, placeIn, usePlace } from "../../parts/heads.tsx";
 import { TextField } from "../../parts/text.tsx";
 import type { View } from "../view.ts";
 import { Costs } from "./costs.tsx";
@@ -35,7 +35,6 @@ export interface Block {
   sum: number;
   output_norm: number;
   scale: number;
-  skipped?: boolean;
 }
 
 export interface Flash {
@@ -43,6 +42,9 @@ export interface Flash {
   output_delta: Num;
   eager_bytes: Num;
   tiled_bytes: Num;
+  /** Keys from here on are representatives of windows. */
+  tokens: number;
+  representatives: number;
 }
 
 interface Stepped extends Chosen {
@@ -105,7 +107,7 @@ function Shown({ at, list }: { at: Stepped; list: readonly Placed[] }) {
       </Controls>
       <div class="flash">
         <Tiles branch={at.branch} tokens={tokens} block={at.block} row={at.row} blocks={at.flash.blocks} now={now.value} />
-        <Step blocks={at.flash.blocks} now={now} tokens={at.read.tokens} row={at.row} />
+        <Step mask={maskOf(at.branch)} blocks={at.flash.blocks} now={now} tokens={at.read.tokens} row={at.row} />
       </div>
       <Costs flash={at.flash} tokens={tokens} block={at.block} />
     </>

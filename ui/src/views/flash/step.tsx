@@ -1,39 +1,42 @@
 /** The step that is looked at, in words and numbers, and all steps as three small curves. */
 
 import type { Signal } from "@preact/signals";
-import type { Token } from "../../data/types.ts";
+import type { MaskInfo, Token } from "../../data/types.ts";
 import { computed } from "../../numbers/format.ts";
+import { sees } from "../../numbers/masks.ts";
 import { Chip } from "../../parts/chip.tsx";
+import { Slider } from "../../parts/controls.tsx";
 import { measured } from "../../parts/heads.tsx";
 import { visible } from "../../parts/text.tsx";
 import type { Block } from "./index.tsx";
 
+/** Keys of a block that are named. */
+const SHOWN = 32;
+
 interface Props {
+  mask: MaskInfo;
   blocks: readonly Block[];
   now: Signal<number>;
   tokens: readonly Token[];
   row: number;
 }
 
-export function Step({ blocks, now, tokens, row }: Props) {
+export function Step({ mask, blocks, now, tokens, row }: Props) {
   const at = Math.min(now.value, blocks.length - 1);
   const block = blocks[at];
   if (!block) return <p>No key is seen by this token.</p>;
   return (
     <div class="step">
-      <div class="step-buttons" role="group" aria-label="step">
-        <button type="button" onClick={() => (now.value = 0)} disabled={at === 0}>First</button>
-        <button type="button" onClick={() => (now.value = at - 1)} disabled={at === 0}>Back</button>
-        <button type="button" class="main" onClick={() => (now.value = at + 1)} disabled={at === blocks.length - 1}>Next block</button>
-        <button type="button" onClick={() => (now.value = blocks.length - 1)} disabled={at === blocks.length - 1}>Last</button>
-      </div>
+      <Buttons now={now} at={at} count={blocks.length} />
       <p class="step-said" role="status">
-        Block {at + 1} of {blocks.length}: keys {block.first} to {block.last}, {words(block, blocks[at - 1])}
+        Block {at + 1} of {blocks.length}: {keys(block, tokens.length)}, {words(block, blocks[at - 1])}
       </p>
-      <p class="step-keys" aria-label="keys of this block">
-        {tokens.slice(block.first, Math.min(block.last, block.first + 31) + 1).map((token, index) => (
-          <span key={index} class={block.first + index > row ? "token beyond" : "token"}>{visible(token.text)}</span>
-        ))}
+      <p class="step-keys">
+        {tokens.slice(block.first, Math.min(block.last, block.first + SHOWN - 1) + 1).map((token, index) => {
+          const seen = sees(mask, row, block.first + index, tokens.length);
+          return <span key={index} class={seen ? "token" : "token beyond"} title={seen ? undefined : "not seen"}>{visible(token.text)}</span>;
+        })}
+        {Math.min(block.last, tokens.length - 1) - block.first >= SHOWN && " and more"}
       </p>
       <dl class="running">
         <dt>largest score m</dt>
@@ -47,6 +50,25 @@ export function Step({ blocks, now, tokens, row }: Props) {
       </dl>
     </div>
   );
+}
+
+function Buttons({ now, at, count }: { now: Signal<number>; at: number; count: number }) {
+  // Not disabled at the ends: a button that is loses the keyboard.
+  const go = (to: number) => () => (now.value = Math.max(0, Math.min(to, count - 1)));
+  return (
+    <div class="step-buttons">
+      <button type="button" aria-disabled={at === 0} onClick={go(at - 1)}>Back</button>
+      <button type="button" class={at < count - 1 ? "main" : undefined} aria-disabled={at === count - 1} onClick={go(at + 1)}>Next block</button>
+      {count > 1 && <Slider label="Block" value={now} min={0} max={count - 1} text={(one) => `${Math.min(one, count - 1) + 1} of ${count}`} />}
+    </div>
+  );
+}
+
+function keys(block: Block, tokens: number): string {
+  if (block.first >= tokens) return `representatives ${block.first - tokens} to ${block.last - tokens}`;
+  const last = Math.min(block.last, tokens - 1);
+  const others = block.last >= tokens ? ` and ${block.last - tokens + 1} representatives` : "";
+  return (block.first === last ? `key ${last}` : `keys ${block.first} to ${last}`) + others;
 }
 
 function words(block: Block, before: Block | undefined): string {

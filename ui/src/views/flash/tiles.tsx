@@ -2,6 +2,7 @@
 
 import type { BranchInfo } from "../../data/types.ts";
 import { span } from "../../numbers/masks.ts";
+import { maskOf } from "../../parts/heads.tsx";
 import type { Block } from "./index.tsx";
 
 interface Props {
@@ -21,7 +22,7 @@ export function Tiles({ branch, tokens, block, row, blocks, now }: Props) {
   const shown = Math.min(Math.ceil(tokens / block), MOST);
   const unit = SIDE / shown;
   const tile = tokens / shown;
-  const mask = branch.mask ?? { kind: "causal" as const };
+  const mask = maskOf(branch);
   const needed = (r: number, c: number) => {
     for (let query = Math.floor(r * tile); query < Math.min(tokens, (r + 1) * tile); query++) {
       const { first, last } = span(mask, query, tokens);

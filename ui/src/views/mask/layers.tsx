@@ -59,7 +59,7 @@ export function Strip() {
           const on = here && index === layer.value;
           return (
             <button key={index} type="button" class={mixed(one)} aria-pressed={on} title={`layer ${index}: ${meaning}`}
-              aria-label={`layer ${index}: ${meaning}`} onClick={() => pick(index)}>
+              aria-label={`${letter}${index}: layer ${index}, ${meaning}`} onClick={() => pick(index)}>
               <b>{letter}</b><small>{index}</small>
             </button>
           );

@@ -68,8 +68,9 @@ function placed(groups: readonly Group[], measure: "params" | "bytes"): { boxes:
   const places = groups.flatMap((group, index) => {
     const box = boxes[index]!;
     const roomy = titled(box);
-    const inner = { x: box.x + 1, y: box.y + (roomy ? EDGE : 1), width: box.width - 2, height: box.height - (roomy ? EDGE + 1 : 2) };
-    if (inner.width <= 0 || inner.height <= 0) return [];
+    const edge = Math.min(1, box.width / 4, box.height / 4);
+    const top = roomy ? EDGE : edge;
+    const inner = { x: box.x + edge, y: box.y + top, width: box.width - 2 * edge, height: box.height - top - edge };
     const inside = squarified(group.tiles.map((one) => one[measure]), inner);
     return group.tiles.map((tile, at) => ({ tile, group, box: inside[at]! }));
   });

@@ -43,7 +43,7 @@ function Roofline() {
   const [tokens, count, format] = [context.value, batch.value, state.value];
   const body = { model: model.value, context: tokens, batch: count, state: format };
   const ask = info.value ? () => source.json<Priced>("POST", "api/price", body) : null;
-  const { value, error } = useAsked(ask, [model.value, tokens, count, format]);
+  const { value, error } = useAsked(ask, [info.value?.id, tokens, count, format]);
   const again = useSignal(0);
   return (
     <Figure title="Where a step meets the roof" hint={{

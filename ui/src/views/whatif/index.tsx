@@ -21,7 +21,7 @@ const batch = param("n", 1);
 const POWERS = [128, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768, 65536, 131072];
 
 const SAID = {
-  beginner: "Change a number on the right and see what the model would cost. Nothing is trained: the fork is a plan until you run it.",
+  beginner: "Change a number and see what the model would cost. Nothing is trained: the fork is a plan until you run it.",
   intermediate: "The fork is checked by the same rules as any model: what cannot be, such as 9 heads for 2 kept ones, is said at its field.",
   advanced: "Edits address the unfolded spec; the answer is a fold over the edited one, without building it.",
 };
