@@ -11,6 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from girih.cli import explore
 from girih.cli.main import parser_for
 from girih.cli.stats import stats_line
 
@@ -72,7 +73,7 @@ def folder(tmp_path_factory) -> Path:
 
 def test_every_command_of_the_readme_runs(folder: Path) -> None:
     commands = [line for line in lines() if not line.startswith("make ")]
-    for name in ("show", "run", "chat", "convert", "eval", "explain", "new", "train"):
+    for name in ("show", "run", "chat", "convert", "eval", "explain", "new", "train", "compare"):
         assert any(f"girih {name} " in line for line in commands), f"no example of {name}"
     for command in commands:
         done = shell(command, folder)
@@ -81,7 +82,8 @@ def test_every_command_of_the_readme_runs(folder: Path) -> None:
 
 def test_commands_within_sentences_parse() -> None:
     inline = re.findall(
-        r"`girih ((?:show|run|chat|convert|eval|explain|new|train) [^`]+)`", README + CONTRIBUTING
+        r"`girih ((?:show|run|chat|convert|eval|explain|new|train|compare|explore) [^`]+)`",
+        README + CONTRIBUTING,
     )
     for line in inline:
         words = shlex.split(line)
@@ -96,12 +98,17 @@ def test_the_drawing_is_what_show_prints(folder: Path) -> None:
     assert now[:1] + now[2:] == then[:1] + then[2:]
 
 
-def test_make_run_ends_with_the_line_it_prints() -> None:
+def test_make_ask_ends_with_the_line_it_prints() -> None:
     times = SimpleNamespace(prefill_tps=1.0, decode_tps=1.0)
     counts = dict(prompt_tokens=1, cached_tokens=0, proposed_tokens=0, tokens=(1,))
     result = SimpleNamespace(times=times, **counts)
-    last = shown("make run").splitlines()[-1]
+    last = shown("make ask").splitlines()[-1]
     assert without_numbers(last) == without_numbers(stats_line(result, 1.0))
+
+
+def test_make_run_ends_with_the_address(capsys) -> None:
+    explore.shown("127.0.0.1", "http://127.0.0.1:7420/")
+    assert shown("make run") == capsys.readouterr().out
 
 
 def without_numbers(line: str) -> str:
@@ -111,8 +118,8 @@ def without_numbers(line: str) -> str:
 
 def test_every_make_target_that_is_named_exists() -> None:
     makefile = (ROOT / "Makefile").read_text("utf-8")
-    targets = set(re.findall(r"^([a-z]+):", makefile, re.MULTILINE))
-    named = re.findall(r"(?:^|`|\$ )make ([a-z]+)", README + CONTRIBUTING, re.MULTILINE)
+    targets = set(re.findall(r"^([a-z-]+):", makefile, re.MULTILINE))
+    named = re.findall(r"(?:^|`|\$ )make ([a-z-]+)", README + CONTRIBUTING, re.MULTILINE)
     assert {"run", "test", "lint"} <= set(named) <= targets
 
 

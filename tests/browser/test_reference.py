@@ -19,9 +19,9 @@ LEVELS = ("beginner", "intermediate", "advanced")
 def entries(address: str, browser) -> dict[str, dict]:
     """The compiled reference, as the page gets it."""
     page = browser.new_page()
-    found = json.loads(gzip.decompress(page.request.get(f"{address}reference.json.gz").body()))["entries"]
+    packed = page.request.get(f"{address}reference.json.gz").body()
     page.close()
-    return {one["id"]: one for one in found}
+    return {one["id"]: one for one in json.loads(gzip.decompress(packed))["entries"]}
 
 
 def titles(page: Page) -> list[str]:
@@ -141,6 +141,7 @@ def test_every_entry_has_what_it_promises(opened, entries):
             assert "yet" in page.locator(".lacking").inner_text()
             assert page.locator(".live").count() == 0
         expect(page.locator("main .note")).to_have_count(0)
+        assert page.evaluate("scrollY") == 0, (name, "the reader begins at the top")
 
 
 def test_a_figure_borrows_a_model_that_shows_it_and_gives_it_back(opened):

@@ -5,6 +5,7 @@ import type { ComponentChildren } from "preact";
 import { useErrorBoundary, useLayoutEffect } from "preact/hooks";
 import { asked, info, lent, models, sampleOf } from "../app/session.ts";
 import { ensure, link } from "../app/url.ts";
+import { source } from "../data/source.ts";
 import { Failed, Waiting } from "../parts/figure.tsx";
 import { views } from "../views/index.ts";
 import type { Shown } from "./types.ts";
@@ -38,7 +39,7 @@ export function LiveFigure({ figure, title }: { figure: Shown; title: string }) 
         <h2>{view.title}</h2>
         <a href={link({ v: view.id, ...figure.with, ...(lent.value ? { m: lent.value } : {}) })}>open in full</a>
         <p>
-          {info.value ? `Live on ${info.value.label}` : "Live"}
+          {source.recorded ? "Recorded" : "Live"}{info.value && ` on ${info.value.label}`}
           {lent.value && usual ? `, since ${usual.label} has no such layer` : ""}.
         </p>
       </header>
