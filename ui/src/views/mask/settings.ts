@@ -27,7 +27,7 @@ export const group = param("mg", 4);
 /** Windows of a larger group; 1: there is none. */
 export const larger = param("mh", 1);
 export const ahead = param("ma", false);
-export const prefix = param("mp", 5);
+export const prefix = param("mf", 5);
 export const layers = param("my", 4);
 /** Each so many-th layer is global; 0: none. */
 export const every = param("me", 0);

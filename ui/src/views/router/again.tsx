@@ -14,9 +14,9 @@ import { visible } from "../../parts/text.tsx";
 import { listed } from "./loads.ts";
 
 /** Experts a token goes to; 0: as many as the model was made with. */
-const top = param("rk", 0);
-const where = param("ra", "layer");
-export const muted = param("rm", "");
+const top = param("xk", 0);
+const where = param("xa", "layer");
+export const muted = param("xm", "");
 
 interface Rerouted {
   loss: Num;
