@@ -5,7 +5,7 @@ import { info, level, model, reason } from "../../app/session.ts";
 import { param } from "../../app/url.ts";
 import { source } from "../../data/source.ts";
 import type { Num, Priced } from "../../data/types.ts";
-import { batchLimit, intensity, type Limits, tokenLimit } from "../../numbers/cost.ts";
+import { batchLimit, intensity, type Limits, tokenLimit, type Work } from "../../numbers/cost.ts";
 import { Chip } from "../../parts/chip.tsx";
 import { Controls, Select, Slider } from "../../parts/controls.tsx";
 import { Failed, Figure, useAsked, Waiting } from "../../parts/figure.tsx";
@@ -28,7 +28,10 @@ interface Probe {
 }
 interface Speed {
   decode: Num;
+  /** What a step did then: speed is measured on a short text. */
+  work: Work;
 }
+const SHORT = 64;
 
 /** What was measured on this machine; stays while the page is open. */
 const probe = { value: null as Probe | null, speed: new Map<string, Speed>() };
@@ -87,7 +90,7 @@ function Drawn({ priced }: { priced: Priced }) {
   const near = devices[0]!;
   return (
     <>
-      <Plot roofs={roofs} steps={all} ring={ringOf(all[1]!)} />
+      <Plot roofs={roofs} steps={all} ring={ring()} />
       <p class="machines">
         {devices.map((one, index) => (
           <span key={one.id} class={`whose r${index}`}>
@@ -103,10 +106,16 @@ function Drawn({ priced }: { priced: Priced }) {
 }
 
 /** The measured speed of one sequence, as operations a second. */
-function ringOf(decode: Step) {
+function ring() {
   const held = probe.speed.get(model.value);
-  if (!held || batch.value !== 1) return null;
-  return { perByte: intensity(decode.work), flops: held.decode.value * decode.work.flops };
+  return held ? { perByte: intensity(held.work), flops: held.decode.value * held.work.flops } : null;
+}
+
+async function speedHere(id: string): Promise<Speed> {
+  const { decode } = await source.json<{ decode: Num }>("POST", "api/measure", { what: "speed", model: id });
+  const body = { model: id, context: SHORT, batch: 1, state: "bfloat16" };
+  const priced = await source.json<Priced>("POST", "api/price", body);
+  return { decode, work: steps(priced, SHORT, 1)[1]!.work };
 }
 
 function Table({ all, near }: { all: Step[]; near: Device }) {
@@ -118,7 +127,7 @@ function Table({ all, near }: { all: Step[]; near: Device }) {
           <tr>
             <th scope="col">Step</th><th scope="col">Operations a byte</th><th scope="col">Bound by</th>
             <th scope="col">Time at least</th><th scope="col">Tokens a second at most</th>
-            {measured && <th scope="col">Measured</th>}
+            {measured && <th scope="col">Measured, one short text</th>}
           </tr>
         </thead>
         <tbody>
@@ -131,7 +140,7 @@ function Table({ all, near }: { all: Step[]; near: Device }) {
                 <td>{one.bound}</td>
                 <td><Chip num={one.time} label={`least time of ${step.id}`} /></td>
                 <td><Chip num={one.speed} label={`most speed of ${step.id}`} /></td>
-                {measured && <td>{step.id === "decode" && batch.value === 1 && <Chip num={measured} label="measured speed" />}</td>}
+                {measured && <td>{step.id === "decode" && <Chip num={measured} label="measured speed" />}</td>}
               </tr>
             );
           })}
@@ -154,7 +163,8 @@ function Limit({ priced, near }: { priced: Priced; near: Device }) {
         : <>however many sequences there are: each reads so much state of its own.</>}{" "}
       {tokens
         ? <>From <Chip num={tokens} label="token limit" /> on a step reads more state than weights.</>
-        : <>Its state does not grow with the text.</>}
+        : <>Its state does not grow with the text.</>}{" "}
+      {probe.speed.has(model.value) && "The ring is the speed measured on one short text."}
     </p>
   );
 }
@@ -166,10 +176,9 @@ function Measure({ done }: { done: () => void }) {
     busy.value = what;
     error.value = null;
     try {
-      const body = what === "machine" ? { what } : { what, model: model.value };
-      const found = await source.json<unknown>("POST", "api/measure", body);
-      if (what === "machine") probe.value = found as Probe;
-      else probe.speed.set(model.value, found as Speed);
+      const id = model.value;
+      if (what === "machine") probe.value = await source.json<Probe>("POST", "api/measure", { what });
+      else probe.speed.set(id, await speedHere(id));
       done();
     } catch (failed) {
       error.value = reason(failed);
