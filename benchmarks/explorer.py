@@ -18,7 +18,8 @@ from benchmarks.session import Session, say
 GROUP = "explorer, in Chromium"
 BUILT = ROOT / "src/girih/explore/_ui"
 LONG = max(topics.values(), key=len)[:9000]
-"""More than 1,024 tokens of the sample's tokenizer."""
+TOKENS = 1024
+"""Of a text whose map is drawn."""
 TURN = """input => new Promise(done => {
     const chip = document.querySelector('main button[data-value]');
     const before = chip.dataset.value, start = performance.now();
@@ -118,11 +119,24 @@ def slider(page: Any, address: str) -> float:
     return statistics.median(field.evaluate(TURN) for _ in range(9))
 
 
+def sized(page: Any, address: str) -> str:
+    """As much of a text as the sample reads as so many tokens."""
+    low, high = 1, len(LONG)
+    while low < high:
+        middle = (low + high) // 2
+        asked = {"model": "sample", "text": LONG[:middle]}
+        answer = page.request.post(f"{address}api/read", data=asked).json()
+        if len(answer["tokens"]) == TOKENS:
+            return LONG[:middle]
+        low, high = (middle + 1, high) if len(answer["tokens"]) < TOKENS else (low, middle)
+    raise Failed("explorer: no part of the text is of 1,024 tokens")
+
+
 def drawn(page: Any, address: str) -> float:
     """Milliseconds that the largest map took to draw, once its numbers were there."""
     page.goto(f"{address}#v=attention&m=sample")
     field = page.locator("main textarea").first
-    field.fill(LONG)
+    field.fill(sized(page, address))
     field.press("Enter")
     large = """() => performance.getEntriesByName('girih.paint')
         .filter(one => one.detail.rows * one.detail.cols >= 1024 * 1024).length"""

@@ -37,9 +37,12 @@ TEXT = (
 PROMPT = "Elizabeth looked at Mr. Darcy; and Mr. Darcy looked at Elizabeth."
 HELD_OUT = "held-out.txt"
 ABOUT_HELD_OUT = "the last two chapters of Persuasion"
-WINDOW = 256
-"""Tokens that are predicted from each other, in training and when the loss is measured."""
-HOW = f"--tokenizer bpe --context {WINDOW} --batch 1024 --lr 6e-3 --warmup 100 --every 400"
+WINDOW = 512
+"""Tokens that are predicted from each other when the loss is measured: the context."""
+HOW = "--tokenizer bpe --context 256 --batch 1024 --lr 6e-3 --warmup 100 --every 400"
+"""Short pieces first, since many small steps learn fastest."""
+THEN = f"--context {WINDOW} --batch 2048 --lr 2e-3 --warmup 20 --every 100"
+"""And a while of the whole context, past which rotary positions mean nothing."""
 MOST = 1_000_000
 """Bytes of a sample at most."""
 
@@ -50,14 +53,19 @@ class Recipe:
 
     about: str
     new: str
-    steps: int = 2200
+    steps: int = 1500
+    """Of short pieces."""
+    more: int = 100
+    """Of the whole context."""
 
 
-GQA = "--width 96 --layers 4 --heads 6 --kv-heads 2 --context 1024"
+GQA = "--width 96 --layers 4 --heads 6 --kv-heads 2 --context 512"
 RECIPES = {
     "tiny-gqa": Recipe(
         "Dense attention: six query heads share two of keys and values.",
         GQA,
+        steps=2200,
+        more=300,
     ),
     "tiny-window": Recipe(
         "Three layers see the last 16 tokens, the fourth sees them all.",
@@ -69,15 +77,15 @@ RECIPES = {
     ),
     "tiny-latent": Recipe(
         "Latent attention: keys and values of six heads are kept as 32 + 8 numbers.",
-        '--width 96 --layers 4 --heads 6 --hidden 224 --context 1024 --mixer "latent(32)"',
+        '--width 96 --layers 4 --heads 6 --hidden 224 --context 512 --mixer "latent(32)"',
     ),
     "tiny-experts": Recipe(
         "A mixture: of eight experts two read a token, and a shared one reads every token.",
-        "--width 64 --layers 4 --heads 4 --kv-heads 2 --hidden 96 --experts 8:2:1 --context 1024",
+        "--width 64 --layers 4 --heads 4 --kv-heads 2 --hidden 96 --experts 8:2:1 --context 512",
     ),
     "tiny-mamba": Recipe(
         "Selective scans alone: no attention, a state that does not grow.",
-        '--width 96 --layers 6 --hidden 0 --context 1024 --mixer "mamba(16)"',
+        '--width 96 --layers 6 --hidden 0 --context 512 --mixer "mamba(16)"',
         steps=1200,
     ),
     "tiny-hybrid": Recipe(
@@ -103,24 +111,27 @@ def main(asked: list[str]) -> None:
 def make(name: str, recipe: Recipe, read: list[str]) -> None:
     """Compose, train, store in two bytes a number, measure, note."""
     out = PLACE / name
-    for old in (WORK / name, out):
+    for old in (WORK / f"{name}-short", WORK / name, out):
         shutil.rmtree(old, ignore_errors=True)
     compose = f"girih new {name}.json {recipe.new}"
-    learn = f"girih train {name}.json {HOW} --steps {recipe.steps}"
+    learn = f"girih train {name}.json {HOW} --steps {recipe.steps} --out {name}-short"
+    go_on = f"girih train {name}-short {THEN} --steps {recipe.more} --out {name}"
     began = cpu_minutes()
     girih(compose, "--force")
-    girih(learn, "--text", *read, "--eval-text", HELD_OUT, "--out", name)
+    for words in (learn, go_on):
+        girih(words, "--text", *read, "--eval-text", HELD_OUT)
     minutes = cpu_minutes() - began
     girih(f"girih convert ./{name} {out} --to girih --dtype bfloat16")
     measure = f"girih eval {out} {HELD_OUT} --window {WINDOW} --mode exact --json"
     told = json.loads(girih(measure))
+    texts = f"--text NOVELS --eval-text {HELD_OUT}"
     notes = {
         "about": recipe.about,
         "prompt": PROMPT,
         "text": TEXT,
         "held_out": f"{HELD_OUT}: {ABOUT_HELD_OUT}",
-        "commands": [compose, f"{learn} --text NOVELS --eval-text {HELD_OUT} --out {name}"],
-        "steps": recipe.steps,
+        "commands": [compose, f"{learn} {texts}", f"{go_on} {texts}"],
+        "steps": recipe.steps + recipe.more,
         "minutes": round(minutes, 1),
         "loss": round(told["nats"], 4),
         "unigram": round(unigram(out), 4),

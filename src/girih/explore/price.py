@@ -94,7 +94,8 @@ def blamed(line: str, edits: Sequence[str]) -> FieldError:
     path = found[0] if found else "$"
     reason = line[len(path) :].lstrip(": ")
     under = [edit for edit in edits if plain(edit).startswith(plain(path))]
-    named = [edit for edit in under if re.search(rf"\b{edit.rpartition('.')[2]}\b", reason)]
+    same = [edit for edit in under if plain(edit) == plain(path)]
+    named = same or [edit for edit in under if re.search(rf"\b{edit.rpartition('.')[2]}\b", reason)]
     word = re.match(r"\w+", reason)
     fields = {name for cls in NODES.values() for name in hints(cls)}  # type: ignore[arg-type]
     if len(named) == 1:

@@ -30,6 +30,7 @@ function parsed(text: string | null, start: Value): Value {
 export function param<T extends Value>(name: string, start: T): Signal<T extends string ? string : T extends number ? number : boolean>;
 export function param(name: string, start: Value): Signal<Value> {
   const held = params.get(name);
+  if (held && held.start !== start) throw new Error(`the word ${name} of the address begins as ${held.start} and as ${start}`);
   if (held) return held.signal;
   const made = { signal: signal(parsed(asked().get(name), start)), start };
   params.set(name, made);

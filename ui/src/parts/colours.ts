@@ -21,6 +21,11 @@ for (let i = 0; i < 256; i++) {
   }
 }
 
+/** The same as pixels of a canvas, opaque, in the order of this machine's bytes. */
+export const PIXELS = new Uint32Array(256);
+const bytes = new Uint8Array(PIXELS.buffer);
+for (let i = 0; i < 256; i++) bytes.set([...COLOURS.subarray(3 * i, 3 * i + 3), 255], 4 * i);
+
 /** The place in the scale of a share between 0 and 1. */
 export function step(share: number): number {
   return share > 0 ? Math.min(Math.round(share * 255), 255) : 0;

@@ -3,7 +3,6 @@
 import { effect, type Signal, signal } from "@preact/signals";
 import { useEffect, useMemo } from "preact/hooks";
 import { head, layer } from "../app/keys.tsx";
-
 import { type Chosen, chosenOf, placeIn, type Placed } from "./attending.ts";
 import { Select } from "./controls.tsx";
 

@@ -3,7 +3,7 @@
 import type { Signal } from "@preact/signals";
 import type { ComponentChildren } from "preact";
 import { useEffect, useLayoutEffect, useRef } from "preact/hooks";
-import { COLOURS, step } from "./colours.ts";
+import { PIXELS, step } from "./colours.ts";
 
 export interface HeatmapProps {
   /** What it shows, in a few words. */
@@ -132,15 +132,12 @@ export function paint(
   if (!context || !rows || !cols) return;
   const start = performance.now();
   const image = context.createImageData(cols, rows);
-  const data = image.data;
+  // A pixel is written whole, as one number: four times fewer stores.
+  const pixels = new Uint32Array(image.data.buffer);
   for (let row = 0, at = 0; row < rows; row++) {
     for (let col = 0; col < cols; col++, at++) {
       if (hidden?.(row, col)) continue;
-      const colour = 3 * step(most > 0 ? shade(values[at]! / most) : 0);
-      data[4 * at] = COLOURS[colour]!;
-      data[4 * at + 1] = COLOURS[colour + 1]!;
-      data[4 * at + 2] = COLOURS[colour + 2]!;
-      data[4 * at + 3] = 255;
+      pixels[at] = PIXELS[step(most > 0 ? shade(values[at]! / most) : 0)]!;
     }
   }
   context.putImageData(image, 0, 0);

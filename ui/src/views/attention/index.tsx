@@ -17,7 +17,7 @@ import { Thumbs } from "./thumbs.tsx";
 
 const query = param("aq", -1);
 const key = param("ak", -1);
-const mass = param("tp", 90);
+const mass = param("tm", 90);
 
 const SAID = {
   beginner:

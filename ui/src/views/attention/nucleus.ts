@@ -60,6 +60,8 @@ export function seesColumn(mask: MaskInfo, query: number, tokens: number): (one:
 export function unseen(mask: MaskInfo, tokens: number, pool = 1): (row: number, col: number) => boolean {
   const spans = Array.from({ length: tokens }, (_, query) => span(mask, query, tokens));
   const last = tokens - 1;
+  // Asked of every cell of a large map: nothing is made on the way.
+  if (pool === 1) return (row, col) => col < spans[row]!.first || col > spans[row]!.last;
   return (row, col) => clear(spans, [row * pool, Math.min((row + 1) * pool - 1, last)], [col * pool, Math.min((col + 1) * pool - 1, last)]);
 }
 

@@ -128,7 +128,7 @@ function Branch({ branch }: { branch: BranchInfo }) {
         <Chip num={branch.params} label={`parameters of ${branch.name}`} />
         {branch.per_token.value > 0 && <span>a token adds <Chip num={branch.per_token} label={`state of a token in ${branch.name}`} /></span>}
         {branch.fixed.value > 0 && <span>carries <Chip num={branch.fixed} label={`fixed state of ${branch.name}`} /></span>}
-        {places(branch).map(([view, text]) => <a key={view} href={link({ v: view, l: layer })}>{text}</a>)}
+        {places(branch).map(([view, text]) => <a key={view} href={link({ v: view, l: layer, ...(view === "mask" ? { mk: "layer" } : {}) })}>{text}</a>)}
       </span>
     </li>
   );

@@ -41,7 +41,7 @@ export function Tiles({ branch, tokens, block, row, blocks, now }: Props) {
         aria-label={`${tokens} by ${tokens} scores in tiles of ${block}; the row of token ${row} is at keys ${at?.first ?? 0} to ${at?.last ?? 0}`}>
         <rect class="never" width={SIDE} height={SIDE} />
         {cells.map(([r, c]) => <rect key={`${r} ${c}`} class="needed" x={c * unit} y={r * unit} width={unit} height={unit} />)}
-        {blocks.slice(0, now + 1).map((one, index) => (
+        {blocks.slice(0, now + 1).map((one, index) => one.first < tokens && (
           <rect key={one.first} class={index === now ? "done on" : "done"} x={(one.first / tokens) * SIDE} y={y}
             width={((Math.min(one.last, tokens - 1) + 1 - one.first) / tokens) * SIDE} height={thin} />
         ))}
@@ -49,6 +49,7 @@ export function Tiles({ branch, tokens, block, row, blocks, now }: Props) {
       </svg>
       <figcaption class="quiet">
         Queries go down, keys to the right. Empty tiles are hidden by the mask and never touched; the row of token {row} is filled as far as the step has come.
+        {blocks.some((one) => one.last >= tokens) && " The representatives of windows are keys beyond the right edge."}
       </figcaption>
     </figure>
   );

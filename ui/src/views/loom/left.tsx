@@ -31,7 +31,7 @@ export function Left({ tokens, tile }: { tokens: readonly Token[]; tile: Tile })
   return (
     <Figure
       title="How much of a token is left at a later one"
-      caption="Row j, column i: what token j reads of what token i wrote, |C_j (keep_j ... keep_i+1) B_i delta_i|, the mean over channels. No such matrix is ever made when the model runs: the state carries it."
+      caption="Row j, column i: what token j reads of what token i wrote, |C_j (keep_j ... keep_i+1) B_i delta_i|, the mean over channels; the colour is the root of it, so that small ones show. No such matrix is ever made when the model runs: the state carries it."
       hint={{
         look: "at how each row fades to the left: that is forgetting.",
         change: "the row with the arrow keys; it is the same token as above.",
@@ -41,7 +41,7 @@ export function Left({ tokens, tile }: { tokens: readonly Token[]; tile: Tile })
       <Choice label="Colour" value={scaled.value} set={(one) => (scaled.value = one)}
         options={[["row", "share of each row"], ["raw", "as it is"]]} />
       <div class="left">
-        <Heatmap id="left" label="what is left of a token" rows={rows} cols={cols} values={values} hidden={later}
+        <Heatmap id="left" label="what is left of a token" rows={rows} cols={cols} values={values} shade={Math.sqrt} hidden={later}
           row={token} col={of} say={say} rowName={(row) => visible(tokens[row]?.text ?? "")} colName={(col) => visible(tokens[col]?.text ?? "")} />
       </div>
     </Figure>

@@ -94,7 +94,7 @@ export function Grid({ mask, tokens, at }: GridProps) {
       viewBox={`${-edge} ${-edge} ${across + edge + 0.2 * unit} ${tokens + edge + 0.2 * unit}`}
       style={{ aspectRatio: `${across + edge} / ${tokens + edge}` }}
       font-size={0.52 * unit}
-      tabIndex={0}
+      tabindex={0}
       role="slider"
       aria-label="the token that looks"
       aria-orientation="vertical"
@@ -116,7 +116,7 @@ export function Grid({ mask, tokens, at }: GridProps) {
           <text key={i} class={i === at ? "on" : undefined} x={-0.35 * unit} y={i + 0.5} dy="0.35em" text-anchor="end">{i + 1}</text>
         ))}
         {wide.length > 0 && (
-          <text class="of" x={beside(tokens)} y={-0.35 * unit}>{wide.length > 3 ? "representatives" : "repr."}</text>
+          <text class="of" x={across} y={-0.35 * unit} text-anchor="end">{wide.length > 8 * unit ? "representatives" : "repr."}</text>
         )}
       </g>
     </svg>

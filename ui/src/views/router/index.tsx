@@ -15,7 +15,7 @@ import { listed, loads, share, variation } from "./loads.ts";
 import { RouteMap } from "./map.tsx";
 import "./router.css";
 
-const shown = param("rs", "weights");
+const shown = param("xs", "weights");
 const KINDS: readonly Kind[] = ["experts"];
 
 const SAID = {
@@ -61,7 +61,9 @@ function Board({ branch, index }: { branch: BranchInfo; index: number }) {
     <>
       <Figure
         title={`Layer ${index}: each token goes to ${top} of ${count} experts`}
-        caption="A row is a token, a column an expert. The brighter, the more the token takes from it; outlined are the chosen."
+        caption={scores
+          ? "A row is a token, a column an expert. The brighter, the higher its score; outlined are the chosen."
+          : "A row is a token, a column an expert. The brighter, the more the token takes from it; hatched ones were not chosen and did not run."}
         hint={{
           look: "along a column: which tokens does one expert get?",
           change: "the text, or the layer with [ and ].",

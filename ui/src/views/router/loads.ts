@@ -26,17 +26,6 @@ export function variation(counts: readonly number[], path: string): Num {
   return { ...computed(mean ? deviation / mean : 0, "", "standard_deviation / mean", inputs, path), kind: "measured" };
 }
 
-/** The cells of the `top` largest of each row of [tokens, experts]. */
-export function best(scores: ArrayLike<number>, experts: number, top: number): { row: number; col: number }[] {
-  const out: { row: number; col: number }[] = [];
-  for (let row = 0; row * experts < scores.length; row++) {
-    const cols = Array.from({ length: experts }, (_, col) => col);
-    cols.sort((a, b) => scores[row * experts + b]! - scores[row * experts + a]! || a - b);
-    for (const col of cols.slice(0, top)) out.push({ row, col });
-  }
-  return out;
-}
-
 /** Numbers of experts as the address has them: "3,7". */
 export function listed(text: string, count: number): number[] {
   const found = text.split(",").filter(Boolean).map(Number);

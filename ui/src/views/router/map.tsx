@@ -6,8 +6,8 @@ import type { Tile, Token } from "../../data/types.ts";
 import { Heatmap } from "../../parts/heatmap.tsx";
 import { visible } from "../../parts/text.tsx";
 
-const row = param("rt", 0);
-const col = param("re", 0);
+const row = param("xt", 0);
+const col = param("xe", 0);
 const MOST_NAMES = 64;
 
 interface Props {
