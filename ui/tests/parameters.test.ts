@@ -1,6 +1,7 @@
 import { expect, test } from "vitest";
 import { squarified } from "../src/views/parameters/layout.ts";
-import { merged, type Tile } from "../src/views/parameters/tiles.ts";
+import type { SpecInfo } from "../src/data/types.ts";
+import { grouped, merged, type Tile } from "../src/views/parameters/tiles.ts";
 
 const WHOLE = { x: 3, y: 5, width: 300, height: 200 };
 
@@ -36,11 +37,27 @@ test("nothing to draw is drawn as nothing", () => {
 
 test("equal tensors of layers become one tile", () => {
   const tensor = (name: string, params: number) => ({ name, shape: [params], axes: [], format: "Q4_0", params, bytes: params / 2 });
-  const tile = (name: string, params: number): Tile => ({ name, count: 1, tensor: tensor(name, params), params, bytes: params / 2 });
+  const tile = (name: string, params: number): Tile => ({ name, count: 1, kind: "inner", tensor: tensor(name, params), params, bytes: params / 2 });
   const found = merged([tile("d.layers.0.mlp.up", 8), tile("d.layers.11.mlp.up", 8), tile("d.layers.2.mlp.up", 4), tile("d.embed", 9)]);
   expect(found.map((one) => [one.name, one.count, one.params, one.bytes])).toEqual([
     ["d.layers.*.mlp.up", 2, 16, 8],
     ["d.layers.*.mlp.up", 1, 4, 2],
     ["d.embed", 1, 9, 4.5],
   ]);
+});
+
+test("tensors go together by role, or by layer in the colours of their roles", () => {
+  const tensor = (name: string, params: number) => ({ name, shape: [params], axes: [], format: "F32", params, bytes: 4 * params });
+  const branch = (layer: number, name: string, kind: string) => ({ path: `decoder.layers.${layer}.${name}`, name, kind });
+  const spec = {
+    stacks: [{ layers: [0, 1].map((index) => ({ index, branches: [branch(index, "attn", "gqa"), branch(index, "mlp", "mlp")] })) }],
+    tensors: [
+      tensor("decoder.embed.weight", 5), tensor("decoder.layers.0.attn.q.weight", 2), tensor("decoder.layers.0.mlp.up.weight", 3),
+      tensor("decoder.layers.1.attn.q.weight", 4), tensor("decoder.layers.1.mlp.up.weight", 6), tensor("decoder.norm.weight", 1),
+    ],
+  } as unknown as SpecInfo;
+  const shown = (parts: "role" | "layer") => grouped(spec, "params", parts).map((one) => [one.name, one.params]);
+  expect(shown("role").map(([, params]) => params)).toEqual([9, 6, 5, 1]);
+  expect(shown("layer")).toEqual([["layer 1", 10], ["embedding", 5], ["layer 0", 5], ["norms and the rest", 1]]);
+  expect(grouped(spec, "params", "layer")[0]!.tiles.map((one) => one.kind)).toEqual(["inner", "mixing"]);
 });

@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import type { BranchInfo, LayerInfo } from "../src/data/types.ts";
 import { named, runs } from "../src/parts/stack.tsx";
-import { changed, concerns, everywhere, fields, parsed, typed } from "../src/views/whatif/edits.ts";
+import { changed, concerns, everywhere, fields, parsed, typed, withoutPath } from "../src/views/whatif/edits.ts";
 
 function layer(index: number, window: number | null): LayerInfo {
   const mixer = { type: "Attention", heads: 4, mask: window ? { type: "Sliding", left: window } : { type: "Causal" } };
@@ -48,4 +48,5 @@ test("an error is of the field at its place, whichever layer", () => {
   expect(concerns("$.stacks[0].layers[3].branches[0].mixer", path)).toBe(true);
   expect(concerns("$.stacks[0].layers[3].branches[0].mixer.heads", path)).toBe(false);
   expect(concerns(null, path)).toBe(false);
+  expect(withoutPath("$.stacks[0].layers[0].branches[0].mixer: heads 6 is not a multiple")).toBe("heads 6 is not a multiple");
 });

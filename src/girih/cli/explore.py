@@ -10,12 +10,12 @@ from girih.cli.console import say, settle, warn
 EXAMPLES = """\
 The page is served to this machine alone, and asks no other. MODEL is named as for `girih run`;
 without one the sample model is shown. The tiny models that come with girih are always at hand.
+To look from another machine: ssh -L 7420:127.0.0.1:7420 HERE, then the same address there.
 
 examples:
   girih explore
   girih explore model.gguf owner/name
   girih explore ./folder --port 8000 --no-open
-  ssh -L 7420:127.0.0.1:7420 server girih explore --no-open
 """
 NEEDED = "the explorer needs some packages more: pip install 'girih[explorer]'"
 

@@ -18,6 +18,7 @@ from girih.explore.machine import memory
 from girih.explore.numbers import computed
 from girih.explore.pieces import Pieces
 from girih.explore.refusal import Refusal, line_of
+from girih.explore.stored import stored
 from girih.spec import Model as Spec
 
 SAMPLE = "sample"
@@ -165,7 +166,9 @@ class Shelf:
     def spec_info(self, id: str, **use: Any) -> dict[str, Any]:
         """A spec as the page shows it."""
         source = self.source(id)
-        return spec_info(source.spec, id=id, label=source.label, formats=source.formats, **use)
+        info = spec_info(source.spec, id=id, label=source.label, formats=source.formats, **use)
+        info["cost"] |= {name: num.json() for name, num in stored(source).items()}
+        return info
 
     def reader(self, id: str) -> Reader:
         """What turns texts into tokens of a model."""

@@ -49,21 +49,42 @@ function measured(value: number, source: string, note: string | null = null): Nu
   return { value, unit: "B", kind: "measured", source, note };
 }
 
-/** Used, allocated and process beside what was predicted, with the reason where two differ. */
-export function account(caches: readonly Cache[], at: number): Record<"used" | "predicted" | "allocated" | "process", Num> {
-  const now = caches[at]!;
-  const [used, allocated, predicted] = [sum(now.used), sum(now.allocated), sum(now.predicted)];
-  const share = allocated ? Math.round((100 * used) / allocated) : 100;
+/** Why more is allocated than holds something, in words; null where it is not. */
+export function spare(now: Cache, layers: readonly { kind: Kind }[]): string | null {
+  const all = bands(layers).map(({ name, layers: of }) => ({ name, more: sum(now.allocated, of) - sum(now.used, of) }));
+  const more = all.filter((one) => one.more > 0);
+  const reasons = [
+    more.some((one) => one.name !== "fixed") && `room for ${now.capacity.toLocaleString("en")} tokens is taken at once`,
+    more.some((one) => one.name === "fixed") && "what is fixed has a second place, which a step writes while it reads the first",
+  ].filter(Boolean);
+  return reasons.length ? reasons.join("; ") : null;
+}
+
+/** What one band holds, measured and as the spec has it. */
+export function held(now: Cache, { layers }: Band): Record<"used" | "predicted", Num> {
+  return { used: used(sum(now.used, layers)), predicted: predicted(sum(now.predicted, layers), now.tokens) };
+}
+
+function used(value: number): Num {
+  return measured(value, "girih/state/storage.py State.ledger: what holds something");
+}
+
+function predicted(value: number, tokens: number): Num {
   return {
-    used: measured(used, "girih/state/storage.py State.ledger: what holds something"),
-    predicted: {
-      value: predicted, unit: "B", kind: "computed", expr: "sum of the layers' slots at this many tokens",
-      inputs: { tokens: now.tokens }, source: "girih/spec/cost.py",
-    },
-    allocated: measured(
-      allocated, "the nbytes of the state's own tensors",
-      allocated === used ? null : `room for ${now.capacity.toLocaleString("en")} tokens is taken at once, ${share} % of it holds something`,
-    ),
+    value, unit: "B", kind: "computed", expr: "sum of the layers' slots at this many tokens",
+    inputs: { tokens }, source: "girih/spec/cost.py",
+  };
+}
+
+/** Used, allocated and process beside what was predicted, with the reason where two differ. */
+export function account(
+  caches: readonly Cache[], at: number, layers: readonly { kind: Kind }[],
+): Record<"used" | "predicted" | "allocated" | "process", Num> {
+  const now = caches[at]!;
+  return {
+    used: used(sum(now.used)),
+    predicted: predicted(sum(now.predicted), now.tokens),
+    allocated: measured(sum(now.allocated), "the nbytes of the state's own tensors", spare(now, layers)),
     process: measured(
       now.process - caches[0]!.process, "the resident memory of the process, since the prompt was read",
       "pages that were there before are used again, so it may stay at 0 or fall",

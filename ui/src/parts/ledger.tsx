@@ -2,18 +2,26 @@
 
 import { useSignal } from "@preact/signals";
 import { units } from "../app/session.ts";
-import type { RunState } from "../data/run.ts";
+import type { Cache, RunState } from "../data/run.ts";
 import { bytes } from "../numbers/format.ts";
-import { account, added, bands, sum } from "./bands.ts";
+import { account, added, type Band, bands, held, sum } from "./bands.ts";
 import { Chip } from "./chip.tsx";
+import { visible } from "./text.tsx";
 import "./ledger.css";
 
 const [WIDTH, HEIGHT, FOOT] = [640, 200, 18];
 
-/** `full` adds the account: used, predicted, allocated, process. */
-export function LedgerArea({ state, full }: { state: RunState; full?: boolean }) {
-  // -1 follows the newest token.
-  const chosen = useSignal(-1);
+interface LedgerProps {
+  state: RunState;
+  /** Adds the account: used, predicted, allocated, process. */
+  full?: boolean;
+  /** The column that is chosen; -1 follows the newest token. */
+  column?: { value: number };
+}
+
+export function LedgerArea({ state, full, column }: LedgerProps) {
+  const own = useSignal(-1);
+  const chosen = column ?? own;
   const { caches, layers } = state;
   if (!caches.length) {
     return <p class="quiet">What the state takes is drawn here, a column for each token, as soon as a run begins.</p>;
@@ -60,14 +68,14 @@ export function LedgerArea({ state, full }: { state: RunState; full?: boolean })
         <span class="ledger-last">{caches.at(-1)!.tokens}</span>
       </div>
       <p class="said" aria-live={state.status === "running" ? "off" : "polite"}>
-        after {now.tokens.toLocaleString("en")} tokens {bytes(sum(now.used), units.value)}; {at ? "this token" : "the prompt"} added{" "}
+        after {now.tokens.toLocaleString("en")} tokens {bytes(sum(now.used), units.value)}; {at ? `“${visible(state.made[at - 1]?.text ?? "")}”` : "the prompt"} added{" "}
         {bytes(sum(now.used) - (at ? sum(caches[at - 1]!.used) : 0), units.value)}
       </p>
       <ul class="ledger-key">
         {kinds.map((band, index) => (
           <li key={band.name}>
             <i class={`b${index}`} aria-hidden="true" />{band.name}, {band.layers.length} {band.layers.length > 1 ? "layers" : "layer"}:{" "}
-            {bytes(sum(now.used, band.layers), units.value)}
+            {full ? <Held now={now} band={band} /> : bytes(sum(now.used, band.layers), units.value)}
             <span class="quiet">, added {bytes(added(caches, at, band), units.value)}</span>
           </li>
         ))}
@@ -77,18 +85,26 @@ export function LedgerArea({ state, full }: { state: RunState; full?: boolean })
   );
 }
 
+function Held({ now, band }: { now: Cache; band: Band }) {
+  const { used, predicted } = held(now, band);
+  return <Chip num={used} also={predicted} label={band.name} />;
+}
+
 function Account({ state, at }: { state: RunState; at: number }) {
-  const { used, predicted, allocated, process } = account(state.caches, at);
+  const { used, predicted, allocated, process } = account(state.caches, at, state.layers);
   const same = used.value === predicted.value;
   return (
-    <dl class="account">
-      <div><dt>used</dt><dd><Chip num={used} also={predicted} label="used" /></dd></div>
-      <div>
-        <dt>predicted</dt>
-        <dd><Chip num={predicted} also={used} label="predicted" /> <span class="quiet">{same ? "the same" : "not the same"}</span></dd>
-      </div>
-      <div><dt>allocated</dt><dd><Chip num={allocated} label="allocated" /></dd></div>
-      <div><dt>process</dt><dd><Chip num={process} label="process" text={`${process.value >= 0 ? "+" : "−"}${bytes(Math.abs(process.value), units.value)}`} /></dd></div>
-    </dl>
+    <>
+      <dl class="account">
+        <div><dt>used</dt><dd><Chip num={used} also={predicted} label="used" /></dd></div>
+        <div>
+          <dt>predicted</dt>
+          <dd><Chip num={predicted} also={used} label="predicted" /> <span class="quiet">{same ? "the same" : "not the same"}</span></dd>
+        </div>
+        <div><dt>allocated</dt><dd><Chip num={allocated} label="allocated" /></dd></div>
+        <div><dt>process</dt><dd><Chip num={process} label="process" text={`${process.value >= 0 ? "+" : "−"}${bytes(Math.abs(process.value), units.value)}`} /></dd></div>
+      </dl>
+      {allocated.note && <p class="quiet why">More is allocated than used: {allocated.note}.</p>}
+    </>
   );
 }

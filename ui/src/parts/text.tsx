@@ -1,7 +1,6 @@
 /** The text that the chosen model reads, and its tokens. */
 
 import { useSignal } from "@preact/signals";
-import type { Signal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
 import { prompt } from "../app/session.ts";
 import type { Token } from "../data/types.ts";
@@ -46,7 +45,7 @@ export function visible(text: string): string {
 
 interface TokensProps {
   tokens: readonly Token[];
-  at?: Signal<number>;
+  at?: { value: number };
   /** Share of the accent behind each token, 0 to 1. */
   weight?: (index: number) => number;
   title?: (index: number) => string;

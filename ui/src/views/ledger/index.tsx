@@ -2,9 +2,11 @@
 
 import { useSignal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
-import { info, level, prompt, refresh } from "../../app/session.ts";
+import { info, level, prompt, refresh, units } from "../../app/session.ts";
 import { param } from "../../app/url.ts";
-import { useRun } from "../../data/run.ts";
+import { type RunState, useRun } from "../../data/run.ts";
+import { bytes } from "../../numbers/format.ts";
+import { sum } from "../../parts/bands.ts";
 import { Slider } from "../../parts/controls.tsx";
 import { Failed, Figure, Waiting } from "../../parts/figure.tsx";
 import { LedgerArea } from "../../parts/ledger.tsx";
@@ -23,10 +25,11 @@ const SAID = {
 
 function Ledger() {
   const { state, start, stop } = useRun();
-  const at = useSignal(0);
+  const column = useSignal(-1);
   const chosen = info.value;
   const text = prompt.value;
   const go = async (tokens: number) => {
+    column.value = -1;
     await start({ model: chosen!.id, prompt: text, raw: true, max_tokens: tokens, temperature: 0, top: 0 });
     void refresh();
   };
@@ -55,12 +58,34 @@ function Ledger() {
       </div>
       {now.error && <Failed error={now.error} />}
       {now.note && <Waiting text={now.note} />}
-      <LedgerArea state={now} full />
+      <LedgerArea state={now} full column={column} />
       <h3 class="part">What it read and wrote</h3>
-      <Tokens tokens={[...now.prompt, ...now.made]} at={at} weight={(index) => (index < now.prompt.length ? 0 : 0.18)}
-        title={(index) => (index < now.prompt.length ? "of the prompt" : "written")} />
+      <Tokens tokens={[...now.prompt, ...now.made]} at={pill(now, column)} weight={(index) => (index < now.prompt.length ? 0 : 0.18)}
+        title={(index) => cost(now, index)} />
     </Figure>
   );
+}
+
+/** The token of a column: the first column is the whole prompt, and each other what was written. */
+function pill(now: RunState, column: { value: number }): { value: number } {
+  const [first, last] = [now.prompt.length - 1, now.caches.length - 1];
+  return {
+    get value() {
+      return Math.max(first + (column.value < 0 ? last : Math.min(column.value, last)), 0);
+    },
+    set value(token) {
+      const at = Math.max(token - first, 0);
+      column.value = at >= last ? -1 : at;
+    },
+  };
+}
+
+function cost(now: RunState, token: number): string {
+  const at = token - now.prompt.length + 1;
+  if (at <= 0) return "of the prompt";
+  const [before, after] = [now.caches[at - 1], now.caches[at]];
+  if (!before || !after) return "written last, not read yet";
+  return `added ${bytes(sum(after.used) - sum(before.used), units.value)}`;
 }
 
 export const view: View = {

@@ -94,7 +94,7 @@ export function Grid({ mask, tokens, at }: GridProps) {
       viewBox={`${-edge} ${-edge} ${across + edge + 0.2 * unit} ${tokens + edge + 0.2 * unit}`}
       style={{ aspectRatio: `${across + edge} / ${tokens + edge}` }}
       font-size={0.52 * unit}
-      tabIndex={0}
+      tabindex={0}
       role="slider"
       aria-label="the token that looks"
       aria-orientation="vertical"

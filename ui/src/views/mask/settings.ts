@@ -43,7 +43,9 @@ export function mixing(one: LayerInfo | undefined): BranchInfo | null {
 }
 
 export const modelLayers = computed(() => spec.value?.stacks[0]?.layers ?? []);
-export const branch = computed(() => mixing(modelLayers.value[layer.value]));
+/** The layer that is looked at: the last one where the address names one beyond. */
+export const index = computed(() => whole(layer.value, 0, Math.max(0, modelLayers.value.length - 1)));
+export const branch = computed(() => mixing(modelLayers.value[index.value]));
 
 export const count = computed(() => whole(tokens.value, 1, TOKENS.at(-1)!));
 /** The token that looks, from 0. */
@@ -95,4 +97,9 @@ export function adopt(one: MaskInfo): void {
   const even = one.left === one.right;
   convention.value = even ? "centred" : one.right ? "apart" : "causal";
   window.value = even ? 2 * one.left : one.left + 1;
+}
+
+/** Keep the keyboard where its key led, once that is drawn. */
+export function follow(selector: string): void {
+  setTimeout(() => document.querySelector<HTMLElement>(`.view-mask ${selector}`)?.focus(), 50);
 }

@@ -3,7 +3,7 @@
 import { useMemo } from "preact/hooks";
 import { level, spec, specError, units } from "../../app/session.ts";
 import { param } from "../../app/url.ts";
-import type { SpecInfo } from "../../data/types.ts";
+import type { Num, SpecInfo } from "../../data/types.ts";
 import { bytes, computed, count, digits } from "../../numbers/format.ts";
 import { Chip } from "../../parts/chip.tsx";
 import { Choice, Controls } from "../../parts/controls.tsx";
@@ -14,6 +14,7 @@ import { type Group, grouped, type Tile } from "./tiles.ts";
 import "./parameters.css";
 
 const by = param("pb", "params");
+const parts = param("pg", "role");
 const chosen = param("pt", 0);
 const WHOLE: Box = { x: 0, y: 0, width: 720, height: 420 };
 const EDGE = 20;
@@ -38,9 +39,9 @@ function Parameters() {
 
 function Shown({ found }: { found: SpecInfo }) {
   const measure = by.value === "bytes" ? "bytes" : "params";
-  const groups = useMemo(() => grouped(found, measure), [found, measure]);
+  const how = parts.value === "layer" ? "layer" : "role";
+  const groups = useMemo(() => grouped(found, measure, how), [found, measure, how]);
   const drawn = useMemo(() => placed(groups, measure), [groups, measure]);
-  const { cost } = found;
   return (
     <Figure title="Every tensor, to scale" hint={{
       look: "at the largest field: that is where the model keeps most of what it has learned.",
@@ -48,17 +49,50 @@ function Shown({ found }: { found: SpecInfo }) {
       why: "whether tables, attention or feed-forward layers fill the memory says what could be made smaller.",
     }}>
       <p>{SAID[level.value]}</p><Controls>
+        <Choice label="In groups of" value={how} set={(one) => (parts.value = one)}
+          options={[["role", "one role"], ["layer", "one layer"]]} />
         <Choice label="Sized by" value={measure} set={(one) => (by.value = one)}
           options={[["params", "parameters"], ["bytes", "bytes as stored"]]} />
       </Controls>
-      <p>
-        <Chip num={cost["parameters"]!} label="parameters" /> in {found.tensors.length.toLocaleString("en")} tensors,{" "}
-        <Chip num={cost["weight_bytes"]!} label="bytes of weights" /> as they are stored. For one token{" "}
-        <Chip num={cost["active_parameters"]!} label="active parameters" /> take part.
-      </p>
+      <Counted found={found} />
       <Map groups={groups} drawn={drawn} measure={measure} />
       <Table groups={groups} found={found} />
     </Figure>
+  );
+}
+
+/** What the spec makes, beside what the files hold; and the part of it that one token needs. */
+function Counted({ found: { cost, tensors } }: { found: SpecInfo }) {
+  const [all, active] = [cost["parameters"]!, cost["active_parameters"]!];
+  const share = computed((100 * active.value) / all.value, "%", "100 * active / all", { active: active.value, all: all.value });
+  return (
+    <>
+      <dl class="counted">
+        <Pair name="parameters" made={all} held={cost["stored_parameters"]} />
+        <Pair name="bytes of weights" made={cost["weight_bytes"]!} held={cost["stored_bytes"]} />
+        <div>
+          <dt>take part in one token</dt>
+          <dd><Chip num={active} label="active parameters" /> <Chip num={share} label="active share" /></dd>
+        </div>
+      </dl>
+      <p class="quiet">
+        {tensors.length.toLocaleString("en")} tensors; ƒ is counted from the spec
+        {cost["stored_parameters"] ? ", ● is summed over the tensors in the model's files." : ". There are no files to count in."}
+      </p>
+    </>
+  );
+}
+
+function Pair({ name, made, held }: { name: string; made: Num; held: Num | undefined }) {
+  return (
+    <div>
+      <dt>{name}</dt>
+      <dd>
+        <Chip num={made} also={held} label={name} />{" "}
+        {held && <Chip num={held} also={made} label={`${name} in the files`} />}
+        {held && held.value !== made.value && <span class="quiet"> not the same</span>}
+      </dd>
+    </div>
   );
 }
 
@@ -96,8 +130,8 @@ function Map({ groups, drawn, measure }: { groups: Group[]; drawn: ReturnType<ty
       <div tabIndex={0} role="application" aria-roledescription="map of tensors" onKeyDown={move}
         aria-label={`tensors by ${measure === "params" ? "parameters" : "bytes"}; arrow keys move, page keys go by group`}>
         <svg viewBox={`0 0 ${WHOLE.width} ${WHOLE.height}`} aria-hidden="true">
-          {places.map(({ group, box }, index) => (
-            <rect key={index} class={`tile ${group.kind}`} {...box} onClick={() => (chosen.value = index)} />
+          {places.map(({ tile, box }, index) => (
+            <rect key={index} class={`tile ${tile.kind}`} {...box} onClick={() => (chosen.value = index)} />
           ))}
           {groups.map((group, index) => {
             const box = boxes[index]!;

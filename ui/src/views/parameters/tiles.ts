@@ -3,10 +3,14 @@
 import type { BranchInfo, SpecInfo, TensorInfo } from "../../data/types.ts";
 import { KINDS, role } from "../../parts/stack.tsx";
 
+/** What a tensor is for, as a colour shows it. */
+export type Role = "mixing" | "scan" | "inner" | "table";
+
 /** One tensor, or equal ones of several layers where there are too many to draw. */
 export interface Tile {
   name: string;
   count: number;
+  kind: Role;
   tensor: TensorInfo;
   params: number;
   bytes: number;
@@ -14,7 +18,8 @@ export interface Tile {
 
 export interface Group {
   name: string;
-  kind: "mixing" | "scan" | "inner" | "table";
+  /** Of its tiles, where they are all of one. */
+  kind: Role | "layer";
   tiles: Tile[];
   params: number;
   bytes: number;
@@ -22,7 +27,7 @@ export interface Group {
 
 const MOST_TILES = 1500;
 
-function groupOf(name: string, branches: readonly BranchInfo[]): Pick<Group, "name" | "kind"> {
+function groupOf(name: string, branches: readonly BranchInfo[]): { name: string; kind: Role } {
   const branch = branches.find((one) => name.startsWith(`${one.path}.`));
   if (branch) return { name: KINDS[branch.kind], kind: role(branch.kind) };
   if (/\.embed\./.test(name)) return { name: "embedding", kind: "table" };
@@ -30,13 +35,22 @@ function groupOf(name: string, branches: readonly BranchInfo[]): Pick<Group, "na
   return { name: "norms and the rest", kind: "table" };
 }
 
+/** The layer of a tensor; of which stack, where there are several. */
+function layerOf(name: string, stacks: number): Pick<Group, "name" | "kind"> | null {
+  const found = /^(\w+)\.layers\.(\d+)\./.exec(name);
+  return found && { name: `${stacks > 1 ? `${found[1]} ` : ""}layer ${found[2]}`, kind: "layer" };
+}
+
 /** All tensors by what they belong to, the largest group first, the largest tensor first in each. */
-export function grouped(spec: SpecInfo, by: "params" | "bytes"): Group[] {
+export function grouped(spec: SpecInfo, by: "params" | "bytes", parts: "role" | "layer" = "role"): Group[] {
   const branches = spec.stacks.flatMap((stack) => stack.layers.flatMap((layer) => layer.branches));
-  const tiles = spec.tensors.map((tensor) => ({ name: tensor.name, count: 1, tensor, params: tensor.params, bytes: tensor.bytes }));
+  const tiles = spec.tensors.map((tensor) => {
+    const { name, params, bytes } = tensor;
+    return { name, count: 1, kind: groupOf(name, branches).kind, tensor, params, bytes };
+  });
   const groups = new Map<string, Group>();
   for (const tile of tiles) {
-    const of = groupOf(tile.name, branches);
+    const of = (parts === "layer" && layerOf(tile.name, spec.stacks.length)) || groupOf(tile.name, branches);
     const held = groups.get(of.name) ?? { ...of, tiles: [], params: 0, bytes: 0 };
     groups.set(of.name, held);
     held.tiles.push(tile);

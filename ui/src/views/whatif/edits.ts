@@ -66,3 +66,8 @@ export function concerns(error: string | null, path: string): boolean {
   const plain = (text: string) => text.replace(/\[[^\]]*\]/g, "[]");
   return plain(error) === plain(path) || plain(path).startsWith(`${plain(error)}.`);
 }
+
+/** What is wrong, at the field itself, where its path need not be said. */
+export function withoutPath(error: string): string {
+  return error.replace(/^\$[^\s:]*:\s*/, "");
+}

@@ -11,7 +11,7 @@ import { Failed, Figure, useAsked, Waiting } from "../../parts/figure.tsx";
 import { KINDS, role, runs } from "../../parts/stack.tsx";
 import { Totals } from "../../parts/totals.tsx";
 import type { View } from "../view.ts";
-import { changed, concerns, type Edit, everywhere, type Field, fields, parsed, typed } from "./edits.ts";
+import { changed, concerns, type Edit, everywhere, type Field, fields, parsed, typed, withoutPath } from "./edits.ts";
 import "./whatif.css";
 
 const held = packedText("e", "");
@@ -114,7 +114,7 @@ function Columns({ shown, error }: { shown: SpecInfo; error: unknown }) {
     <div class="forks">
       {[...found.values()].map((branch) => <Branch key={branch.path} branch={branch} edits={edits} error={error} />)}
       {edits.length > 0 && (
-        <p><button type="button" onClick={() => (held.value = "")}>Undo all {edits.length} {edits.length > 1 ? "changes" : "change"}</button></p>
+        <p><button type="button" onClick={() => (held.value = "")}>{edits.length > 1 ? `Undo all ${edits.length} changes` : "Undo the change"}</button></p>
       )}
     </div>
   );
@@ -164,7 +164,7 @@ function One({ field, branch, edits, error }: OneProps) {
           onInput={(event) => set(event.currentTarget.value)} />
       )}
       {edit && <span class="was">was {String(field.value)}</span>}
-      {wrong && <p class="at-field" id={`${id}-said`} role="alert">{reason(error)}</p>}
+      {wrong && <p class="at-field" id={`${id}-said`} role="alert">{withoutPath(reason(error))}</p>}
     </div>
   );
 }
