@@ -165,6 +165,20 @@ def test_a_wrong_spec_is_refused_at_its_field(ask):
     assert status == 200 and len(said["curve"]["state"]) == len(said["curve"]["contexts"])
 
 
+def test_half_a_character_is_told_and_not_sent_on(ask):
+    for name, body in (
+        ("reroute", {"run": "\ud800"}),
+        ("read", {"model": "one", "text": "a\ud800"}),
+        ("read", {"model": "\ud800", "text": "a"}),
+        ("export", {"title": "\udfff"}),
+    ):
+        refused(ask.json("POST", f"/api/{name}", body), 422, "lone surrogate")
+    answer = ask.json(
+        "POST", "/api/price", {"model": "one", "edits": [{"path": "\ud800", "value": 1}]}
+    )
+    refused(answer, 422, "path")
+
+
 def test_a_model_is_listed_whatever_is_wrong_with_its_tokenizer(tmp_path):
     broken, chatty = tiny(tmp_path / "broken"), tiny(tmp_path / "chatty")
     (broken / "tokenizer.json").write_text("{}")

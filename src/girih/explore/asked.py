@@ -31,6 +31,8 @@ class Asked:
         value = self.values.get(name, default)
         if not isinstance(value, str):
             raise Refusal(422, f"{name}: {said(value)} is not a text")
+        if not value.isascii() and any("\ud800" <= letter <= "\udfff" for letter in value):
+            raise Refusal(422, f"{name}: not Unicode: half a character, a lone surrogate")
         if len(value) > most:
             raise Refusal(422, f"{name}: longer than {most:,} characters")
         return value

@@ -42,6 +42,7 @@ class Channel:
             while (line := await self.lines.get()) is not None:
                 self.room.release()
                 yield line
+                await asyncio.sleep(0)  # so that it is heard when the reader has gone
         finally:
             self.stop.set()
             left()

@@ -76,7 +76,7 @@ class Guard:
     def known(self, host: str) -> bool:
         """Whether the server goes by this name, whatever the port."""
         try:
-            name = urlsplit(f"//{host}").hostname or ""
+            name = "" if "@" in host else urlsplit(f"//{host}").hostname or ""
             if name in self.hosts:
                 return True
             # An address cannot be made to point elsewhere, which a name can.

@@ -10,7 +10,7 @@ from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import HTMLResponse, JSONResponse, Response, StreamingResponse
+from starlette.responses import HTMLResponse, Response, StreamingResponse
 from starlette.routing import Route
 from starlette.staticfiles import StaticFiles
 
@@ -80,7 +80,7 @@ def answered(handler: Handler) -> Handler:
             return Response(status_code=499)
         except Exception as error:
             said = {"error": line_of(error), "path": place_of(error)}
-            return JSONResponse(said, status_of(error))
+            return told(said, status_of(error))
 
     return handle
 
@@ -89,7 +89,13 @@ async def plain(request: Request, error: Exception) -> Response:
     """What starlette itself refuses."""
     assert isinstance(error, HTTPException)
     said = {"error": f"{request.url.path[:80]}: {error.detail}", "path": None}
-    return JSONResponse(said, error.status_code)
+    return told(said, error.status_code)
+
+
+def told(data: Any, status: int = 200) -> Response:
+    """Data as JSON; what is no Unicode in it is written as it came."""
+    text = json.dumps(data, allow_nan=False, separators=(",", ":"))
+    return Response(text, status, media_type="application/json")
 
 
 async def body_of(request: Request, most: int = BODY) -> Asked:
@@ -138,16 +144,16 @@ class Routes:
 
     async def models(self, request: Request) -> Response:
         """The models at hand."""
-        return JSONResponse(await run_in_threadpool(self.desk.models))
+        return told(await run_in_threadpool(self.desk.models))
 
     async def spec(self, request: Request) -> Response:
         """One spec."""
         id, query = request.path_params["id"], Asked(request.query_params)
-        return JSONResponse(await run_in_threadpool(self.desk.counts.spec, id, query))
+        return told(await run_in_threadpool(self.desk.counts.spec, id, query))
 
     async def look_up(self, request: Request) -> Response:
         """A run that was read or made before."""
-        return JSONResponse(await run_in_threadpool(self.desk.look_up, request.path_params["id"]))
+        return told(await run_in_threadpool(self.desk.look_up, request.path_params["id"]))
 
     async def run(self, request: Request) -> Response:
         """The events of a run, a line each, as they come."""
@@ -165,7 +171,7 @@ class Routes:
         """The handler of something that no model has to work for: a JSON object in, one out."""
 
         async def handle(request: Request) -> Response:
-            return JSONResponse(await run_in_threadpool(count, await body_of(request)))
+            return told(await run_in_threadpool(count, await body_of(request)))
 
         return handle
 
@@ -174,22 +180,22 @@ class Routes:
         asked = await body_of(request, LARGE)
         text = await run_in_threadpool(self.desk.export, asked)
         named = {"Content-Disposition": 'attachment; filename="girih.html"'}
-        return HTMLResponse(text, headers=named)
+        return HTMLResponse(text.encode("utf-8", "replace"), headers=named)
 
     async def tile(self, request: Request) -> Response:
         """A part of an array, as raw bytes."""
         query = Asked(request.query_params)
         work = await run_in_threadpool(self.desk.looks.tile, query)
         data, head = await self.worked(request, work)
-        told = {"X-Tile": json.dumps(head)}
-        return Response(data, media_type="application/octet-stream", headers=told)
+        named = {"X-Tile": json.dumps(head)}
+        return Response(data, media_type="application/octet-stream", headers=named)
 
     def job(self, read: Callable[[Asked], Work]) -> Handler:
         """The handler of something that a model has to work for: a JSON object in, one out."""
 
         async def handle(request: Request) -> Response:
             work = await run_in_threadpool(read, await body_of(request))
-            return JSONResponse(await self.worked(request, work))
+            return told(await self.worked(request, work))
 
         return handle
 

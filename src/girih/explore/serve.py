@@ -2,6 +2,7 @@
 
 import errno
 import ipaddress
+import logging
 import os
 import socket
 import sys
@@ -129,9 +130,11 @@ def serve(
 
 def config_of(app: Any) -> uvicorn.Config:
     """How the application is served: quietly, and without what it has no use for."""
+    # A tab that is closed while a model writes to it is nothing to warn of.
+    logging.getLogger("asyncio").setLevel(logging.ERROR)
     return uvicorn.Config(
         app,
-        log_level="warning",
+        log_level="error",
         access_log=False,
         server_header=False,
         proxy_headers=False,
