@@ -63,7 +63,7 @@ export function Far() {
       <Cone masks={masks} tokens={count.value} query={at.value} />
       <p class="reach">
         After {masks.length} {masks.length === 1 ? "layer" : "layers"} token {at.value + 1} holds word of{" "}
-        <Chip num={sight} label="tokens in reach" /> of the {count.value} drawn
+        <Chip num={sight} label="tokens in reach" text={sight.value === 1 ? "1 token" : `${sight.value.toLocaleString("en")} tokens`} /> of the {count.value} drawn
         {last > first ? `: ${first + 1}-${last + 1}. ` : ". "}
         {limit ? <>In a text without end: <Chip num={limit} label="reach in a text without end" />.</> : <>In a text without end: {text(masks)}</>}
       </p>

@@ -84,7 +84,7 @@ function Board({ mask, children }: { mask: MaskInfo; children: preact.ComponentC
           It attends to <Chip num={seen(mask, at, count)} label="keys of the token" text={keys(seen(mask, at, count).value)} />;
           all {count} tokens together to <Chip num={all} label="pairs of all tokens" text={`${all.value.toLocaleString("en")} pairs`} />.
         </p>
-        <Slider label="Token that looks" value={set.query} min={1} max={count} />
+        <Slider label="Token that looks" value={set.looking} min={1} max={count} />
         <Slider label="Tokens" value={set.tokens} min={0} max={0} among={set.TOKENS} />
         {children}
       </div>
