@@ -15,8 +15,8 @@ PROMPT = "Elizabeth looked at Mr. Darcy; and Mr. Darcy looked at Elizabeth."
 
 def ran(page) -> None:
     """Wait until a run is over."""
-    expect(page.get_by_role("button", name="Stop")).to_be_disabled()
     expect(page.locator(".ledger-field")).to_be_visible()
+    expect(page.get_by_role("button", name="Stop")).to_be_disabled()
 
 
 def asked_again(page, model: str, tokens: int) -> list[dict]:
