@@ -57,19 +57,19 @@ samples: $(VENV)/.core ## train the tiny models anew, in about an hour; ID names
 	@OMP_NUM_THREADS=1 $(BIN)/python docs/samples.py $(ID)
 
 ui: ui/node_modules/.made ## check, test and build the explorer's page; needs Node 20.19 or later
-	@$(UI) node_modules/.bin/tsc --noEmit
-	@$(UI) node_modules/.bin/vitest run
+	@$(UI) npm run --silent check
+	@$(UI) npm run --silent test
 	@$(UI) node_modules/.bin/vite build --logLevel warn
 
+# What is packed is compared unpacked: not every machine packs it into the same bytes.
 ui-check: ui/node_modules/.made ## the same, but compare what is built with what is committed
 	@! grep -nE '"resolved"|https?:[^"]*[.]tgz' ui/package-lock.json || \
 		{ echo "ui-check: the lock file names where packages lie" >&2; exit 1; }
-	@$(UI) node_modules/.bin/tsc --noEmit
-	@$(UI) node_modules/.bin/vitest run
-	@made=$$(mktemp -d) && trap 'rm -rf "$$made"' EXIT && \
-		($(UI) GIRIH_UI_OUT="$$made/now" node_modules/.bin/vite build --logLevel warn) && \
-		cp -r $(PAGE) "$$made/then" && gzip -dn "$$made"/*/*.gz && \
-		{ diff -rq "$$made/now" "$$made/then" || \
+	@$(UI) npm run --silent check
+	@$(UI) npm run --silent test
+	@made=$$(mktemp -d) && trap 'rm -rf "$$made"' EXIT && cp -r $(PAGE) "$$made/held" && \
+		($(UI) GIRIH_UI_OUT="$$made/built" node_modules/.bin/vite build --logLevel warn) && \
+		gzip -d "$$made"/*/*.gz && { diff -rq "$$made/built" "$$made/held" || \
 			{ echo "ui-check: $(PAGE) is not what ui/ makes: run 'make ui', commit it" >&2; exit 1; }; }
 	@echo "ui-check: clean"
 

@@ -109,6 +109,16 @@ def test_a_row_by_keys_alone(opened, engine):
     assert f"aq={query - 1}" in page.url
 
 
+def test_keys_faster_than_pictures_are_not_lost(opened):
+    page = opened("v=attention&m=tiny-gqa&aq=20&ak=3")
+    field = page.locator("#attention-map")
+    field.wait_for()
+    field.evaluate("""one => ["ArrowUp", "ArrowUp", "ArrowUp", "ArrowRight", "ArrowRight"].forEach(
+        key => one.dispatchEvent(new KeyboardEvent("keydown", {key, bubbles: true})))""")
+    expect(field).to_have_attribute("data-row", "17")
+    expect(field).to_have_attribute("data-col", "5")
+
+
 def test_the_small_maps_choose_by_arrow_keys(opened, engine):
     page = opened("v=attention&m=tiny-gqa")
     grid = page.get_by_role("grid")

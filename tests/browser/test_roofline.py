@@ -3,8 +3,10 @@
 import pytest
 from looking import chip
 from playwright.sync_api import expect
+from safetensors.torch import load_file
 
 import girih
+from girih.checkpoints.samples import TINY
 from girih.spec import cost
 
 H100 = (989.5e12, 3.35e12)
@@ -78,3 +80,56 @@ def test_tiles_are_walked_by_keys(opened):
     expect(said).to_have_text(first)
     page.keyboard.press("End")
     expect(said).to_contain_text("decoder.norm.weight: 576")
+
+
+def test_the_parts_of_decoding_and_the_bits_of_the_weights(opened):
+    page = opened("v=roofline&m=tiny-hybrid&rc=1024")
+    page.locator(".plot").wait_for()
+    expect(page.locator(".plot .part")).to_have_count(3)
+    asked = dict(context=1024, state="bfloat16")
+
+    def check(weights: str) -> None:
+        found = cost(girih.spec_of("tiny-hybrid"), weights=weights, **asked)
+        fixed = found.state_fixed_bytes
+        for part, flops, size in (
+            ("weights", found.decode.linear, found.decode_weight_bytes),
+            ("attention", found.decode.attention, found.state_bytes - fixed),
+            ("scan", found.decode.scan, fixed),
+        ):
+            said = page.locator(f"button[aria-label^='operations a byte of {part}']")
+            expect(said).to_have_attribute("data-value", f"{flops / size!r}".removesuffix(".0"))
+
+    check("bfloat16")
+    page.get_by_label("Weights in").select_option("Q8_0")
+    check("Q8_0")
+    place = page.locator(".plot .part.weights")
+    before = place.get_attribute("transform")
+    page.get_by_label("Sequences at once").focus()
+    page.keyboard.press("End")
+    expect(place).not_to_have_attribute("transform", before)
+
+
+def test_parameters_are_counted_in_the_files_too(opened):
+    page = opened("v=parameters&m=tiny-experts")
+    page.locator(".treemap").wait_for()
+    (path,) = (TINY / "tiny-experts").glob("*.safetensors")
+    sizes = [one.numel() for one in load_file(path).values()]
+    found = page.get_by_role("button", name="parameters in the files")
+    expect(found).to_have_attribute("data-kind", "measured")
+    assert chip(page, "parameters in the files") == sum(sizes) == chip(page, "parameters:")
+    spec = cost(girih.spec_of("tiny-experts"))
+    share = 100 * spec.active_parameters / spec.parameters
+    assert chip(page, "active share") == pytest.approx(share)
+
+
+def test_tensors_go_by_layer(opened):
+    page = opened("v=parameters&m=tiny-experts")
+    page.locator(".treemap").wait_for()
+    page.get_by_label("one role").focus()
+    page.keyboard.press("ArrowRight")
+    tensors = girih.spec_of("tiny-experts").tensors()
+    for layer in range(4):
+        inside = [one for name, one in tensors.items() if f".layers.{layer}." in name]
+        page.get_by_role("button", name=f"parameters of layer {layer}").wait_for()
+        assert chip(page, f"parameters of layer {layer}") == sum(one.numel for one in inside)
+    assert page.locator(".treemap rect.tile").count() == len(tensors)

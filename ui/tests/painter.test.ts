@@ -4,6 +4,7 @@ import { describe, expect, it } from "vitest";
 import type { MaskInfo } from "../src/data/types.ts";
 import { sees } from "../src/numbers/masks.ts";
 import { agreement, columns, grid, groupRuns, outline, sentence } from "../src/views/mask/cells.ts";
+import { stacked, unbounded } from "../src/views/mask/stacked.ts";
 
 const GROUPED: MaskInfo = { kind: "grouped", sizes: [4], ahead: false };
 const MASKS: MaskInfo[] = [
@@ -60,5 +61,21 @@ describe("agreement", () => {
   it("counts cells, and what one side lacks as different", () => {
     expect(agreement([1, 0, 1], [1, 1, 1])).toEqual({ same: 2, of: 3 });
     expect(agreement([1, 0], [1, 0, 1])).toEqual({ same: 2, of: 3 });
+  });
+});
+
+describe("stacks of layers", () => {
+  const window: MaskInfo = { kind: "sliding", left: 3, right: 0 };
+
+  it("have a global layer each so many", () => {
+    expect(stacked(window, 5, 2).map((one) => one.kind)).toEqual(["sliding", "causal", "sliding", "causal", "sliding"]);
+    expect(stacked(window, 3, 0).map((one) => one.kind)).toEqual(["sliding", "sliding", "sliding"]);
+  });
+
+  it("reach 1 + L (W - 1) tokens, or all once a global layer is passed", () => {
+    expect(unbounded(stacked(window, 4, 0))).toMatchObject({ value: 13, expr: "1 + layers_0 * others_0" });
+    expect(unbounded([window, { kind: "sliding", left: 7, right: 0 }, window])?.value).toBe(1 + 2 * 3 + 7);
+    expect(unbounded([{ kind: "sliding", left: 2, right: 2 }])?.value).toBe(5);
+    expect(unbounded(stacked(window, 4, 4))).toBe(null);
   });
 });

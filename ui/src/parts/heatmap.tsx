@@ -53,8 +53,9 @@ export function Heatmap(props: HeatmapProps) {
     const [down, right] = STEPS[event.key] ?? [0, 0];
     if (!down && !right) return;
     event.preventDefault();
-    props.row.value = clamp(row + (Math.abs(down) > 1 ? down * rows : down * far), rows);
-    props.col.value = clamp(col + (Math.abs(right) > 1 ? right * cols : right * far), cols);
+    // From where the cursor is by now: keys may come faster than pictures.
+    props.row.value = clamp(props.row.peek() + (Math.abs(down) > 1 ? down * rows : down * far), rows);
+    props.col.value = clamp(props.col.peek() + (Math.abs(right) > 1 ? right * cols : right * far), cols);
   };
   const point = (event: PointerEvent) => {
     if (event.type === "pointermove" && event.pointerType === "mouse" && event.buttons !== 1) return;

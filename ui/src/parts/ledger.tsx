@@ -95,16 +95,16 @@ function Account({ state, at }: { state: RunState; at: number }) {
   const same = used.value === predicted.value;
   return (
     <>
-    <dl class="account">
-      <div><dt>used</dt><dd><Chip num={used} also={predicted} label="used" /></dd></div>
-      <div>
-        <dt>predicted</dt>
-        <dd><Chip num={predicted} also={used} label="predicted" /> <span class="quiet">{same ? "the same" : "not the same"}</span></dd>
-      </div>
-      <div><dt>allocated</dt><dd><Chip num={allocated} label="allocated" /></dd></div>
-      <div><dt>process</dt><dd><Chip num={process} label="process" text={`${process.value >= 0 ? "+" : "−"}${bytes(Math.abs(process.value), units.value)}`} /></dd></div>
-    </dl>
-    {allocated.note && <p class="quiet">More is allocated than used: {allocated.note}.</p>}
+      <dl class="account">
+        <div><dt>used</dt><dd><Chip num={used} also={predicted} label="used" /></dd></div>
+        <div>
+          <dt>predicted</dt>
+          <dd><Chip num={predicted} also={used} label="predicted" /> <span class="quiet">{same ? "the same" : "not the same"}</span></dd>
+        </div>
+        <div><dt>allocated</dt><dd><Chip num={allocated} label="allocated" /></dd></div>
+        <div><dt>process</dt><dd><Chip num={process} label="process" text={`${process.value >= 0 ? "+" : "−"}${bytes(Math.abs(process.value), units.value)}`} /></dd></div>
+      </dl>
+      {allocated.note && <p class="quiet why">More is allocated than used: {allocated.note}.</p>}
     </>
   );
 }

@@ -12,6 +12,7 @@ import type { View } from "../view.ts";
 import "./attention.css";
 import { AttentionMap } from "./map.tsx";
 import { poolOf } from "./nucleus.ts";
+import { first } from "./queue.ts";
 import { Reading } from "./reading.tsx";
 import { Thumbs } from "./thumbs.tsx";
 
@@ -40,7 +41,7 @@ async function fetched(read: Read, at: Chosen): Promise<Maps> {
   const tokens = read.tokens.length;
   const pool = poolOf(tokens);
   const asked = { run: read.run, layer: at.branch.path, head: at.head };
-  const tile = await source.tile({ kind: "attn", ...asked, r0: 0, c0: 0, rows: tokens, cols: tokens, pool });
+  const tile = await first(source.tile({ kind: "attn", ...asked, r0: 0, c0: 0, rows: tokens, cols: tokens, pool }));
   const grouped = maskOf(at.branch).kind === "grouped";
   const groups = grouped ? await source.tile({ kind: "attn_groups", ...asked }) : null;
   return { ...at, read, tile, pool, groups };

@@ -12,6 +12,7 @@ import { useLinked, maskOf } from "../../parts/heads.tsx";
 import { Heatmap } from "../../parts/heatmap.tsx";
 import { visible } from "../../parts/text.tsx";
 import { columns, seesColumn, unseen } from "./nucleus.ts";
+import { first } from "./queue.ts";
 import type { Maps } from "./index.tsx";
 
 /** Tokens a side of the part of a long text that is shown cell by cell. */
@@ -94,7 +95,7 @@ function Part({ maps, query, at }: Props) {
   const start = (place: number) => Math.max(0, Math.min(Math.floor(place / PART) * PART, tokens - PART));
   const [r0, c0] = [start(query.value), start(at.value)];
   const { value } = useAsked(
-    async () => ({ r0, c0, tile: await source.tile({ kind: "attn", run: read.run, layer: branch.path, head, r0, c0, rows: PART, cols: PART, pool: 1 }) }),
+    async () => ({ r0, c0, tile: await first(source.tile({ kind: "attn", run: read.run, layer: branch.path, head, r0, c0, rows: PART, cols: PART, pool: 1 })) }),
     [read.run, branch.path, head, r0, c0],
   );
   const row = useLinked(query, (place) => place - r0, (place) => place + r0, [r0]);

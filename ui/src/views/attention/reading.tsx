@@ -12,6 +12,7 @@ import { measured, maskOf } from "../../parts/heads.tsx";
 import { visible } from "../../parts/text.tsx";
 import type { Maps } from "./index.tsx";
 import { columns, nucleus, ranked, seesColumn, total } from "./nucleus.ts";
+import { first } from "./queue.ts";
 import { WeightRow } from "./row.tsx";
 
 interface Props {
@@ -39,7 +40,7 @@ function useRow(maps: Maps, query: number): Found | null {
   const tokens = read.tokens.length;
   const asked = { kind: "attn", run: read.run, layer: branch.path, head, r0: query, c0: 0, rows: 1, cols: tokens, pool: 1 };
   const far = useAsked(
-    pool === 1 ? null : async () => ({ query, row: (await source.tile(asked)).values }),
+    pool === 1 ? null : async () => ({ query, row: (await first(source.tile(asked))).values }),
     [read.run, branch.path, head, query, pool],
   );
   return pool === 1 ? { query, row: tile.values.subarray(query * tokens, (query + 1) * tokens) } : far.value;
@@ -58,7 +59,7 @@ function Row({ maps, query, mass, now, row }: Props & { now: number; row: Float3
   const kept = nucleus(all, mass, order);
   const windows = useMemo(() => columns(mask, tokens), [branch, tokens]);
   const name = (at: number) => (at < tokens ? visible(read.tokens[at]!.text) : `tokens ${windows[at - tokens]?.first}-${windows[at - tokens]?.last}`);
-  const first = order.slice(0, 3).filter((at) => all[at]! > 0);
+  const heaviest = order.slice(0, 3).filter((at) => all[at]! > 0);
   return (
     <div class="reading">
       <h3>Token {now} <span class="token on">{visible(read.tokens[now]!.text)}</span></h3>
@@ -66,17 +67,17 @@ function Row({ maps, query, mass, now, row }: Props & { now: number; row: Float3
         <Chip label="keys that carry it" num={measured(kept.size, "", `fewest keys whose weights sum to ${digits(mass)}`, "counted in this row of the map")} />
         {" of "}<Chip label="keys it sees" num={{ ...seen(mask, now, tokens), unit: "" }} /> keys carry{" "}
         <Chip label="the share" num={computed(100 * mass, "%", "what the slider says", {})} /> of what it takes
-        {first.length > 0 && ", most of it from "}
-        {first.map((at, index) => (
+        {heaviest.length > 0 && ", most of it from "}
+        {heaviest.map((at, index) => (
           <Fragment key={at}>
             {index > 0 && " "}
             <span class="from">
               <span class="token">{name(at)}</span> <Chip label={`weight of ${name(at)}`} num={weight(all[at]!)} />
-              {index < first.length - 1 ? "," : "."}
+              {index < heaviest.length - 1 ? "," : "."}
             </span>
           </Fragment>
         ))}
-        {first.length === 0 && "."}
+        {heaviest.length === 0 && "."}
       </p>
       <WeightRow tokens={read.tokens} query={query} now={now} weights={row} most={all[order[0] ?? 0] ?? 1}
         sees={(key) => sees(mask, now, key, tokens)} kept={(key) => kept.has(key)} />

@@ -8,6 +8,7 @@ import { useReading } from "../../parts/figure.tsx";
 import { choose, type Chosen, type Placed, maskOf } from "../../parts/heads.tsx";
 import { largest, paint } from "../../parts/heatmap.tsx";
 import { unseenOf } from "./nucleus.ts";
+import { inTurn } from "./queue.ts";
 
 const STEPS: Record<string, [number, number]> = {
   ArrowUp: [-1, 0],
@@ -72,15 +73,6 @@ function Row({ placed, at, root, ready }: RowProps) {
       {seen.value && ready ? <Drawn placed={placed} at={at} /> : <Cells placed={placed} at={at} tile={null} tokens={0} />}
     </div>
   );
-}
-
-let last: Promise<unknown> = Promise.resolve();
-
-/** One after the other, so that what is asked for in between need not wait for all of them. */
-function inTurn<T>(work: () => Promise<T>): Promise<T> {
-  const next = last.then(work, work);
-  last = next;
-  return next;
 }
 
 function Drawn({ placed, at }: { placed: Placed; at: Chosen }) {

@@ -50,6 +50,7 @@ export function Bars({ bars, base, measured }: { bars: Bar[]; base: Bar; measure
 
 function ratio(base: number, value: number): string {
   if (!value) return "none at all";
+  if (value === base) return "the same";
   const times = base / value;
   return times >= 1 ? `${times.toFixed(1)}x less` : `${(1 / times).toFixed(1)}x more`;
 }

@@ -1,6 +1,6 @@
 /** The state loom: what a scan writes, keeps and forgets at each token of a text. */
 
-import { level, spec } from "../../app/session.ts";
+import { level, sampleOf, spec } from "../../app/session.ts";
 import { source } from "../../data/source.ts";
 import type { BranchInfo, Kind } from "../../data/types.ts";
 import { chosen, LayerSelect, placed } from "../../parts/branch.tsx";
@@ -31,7 +31,7 @@ function Loom() {
   const all = placed(KINDS);
   const now = chosen(all);
   if (!spec.value) return <Waiting text="Reading the spec." />;
-  if (!now) return <NoModel kinds={KINDS} what="a state instead of attention" />;
+  if (!now) return <NoModel kinds={sampleOf(["mamba"]) ? ["mamba"] : KINDS} what="a state instead of attention" />;
   return (
     <>
       <p>{SAID[level.value]}</p>

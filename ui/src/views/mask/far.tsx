@@ -1,38 +1,15 @@
 /** How far word travels when layers are stacked: the cone of tokens that can reach one token. */
 
-import { layer } from "../../app/keys.tsx";
 import { info } from "../../app/session.ts";
-import type { MaskInfo, Num } from "../../data/types.ts";
+import type { MaskInfo } from "../../data/types.ts";
 import { computed } from "../../numbers/format.ts";
 import { reach } from "../../numbers/masks.ts";
 import { Chip } from "../../parts/chip.tsx";
 import { Slider, Controls } from "../../parts/controls.tsx";
 import { Figure } from "../../parts/figure.tsx";
 import { through } from "./layers.tsx";
-import { at, count, every, kind, LAYERS, layers, mask, modelLayers, whole } from "./settings.ts";
-
-/** The masks of a stack, the lowest layer first. */
-export function stacked(one: MaskInfo, layers: number, every: number): MaskInfo[] {
-  return Array.from({ length: layers }, (_, i) => (every && (i + 1) % every === 0 ? { kind: "causal" } : one));
-}
-
-/** How many tokens can reach one in a text without end; null for all that came before. */
-export function unbounded(masks: readonly MaskInfo[]): Num | null {
-  const inputs: Record<string, number> = {};
-  const steps = new Map<number, number>();
-  for (const one of masks) {
-    if (one.kind !== "sliding") return null;
-    const far = one.left + one.right;
-    steps.set(far, (steps.get(far) ?? 0) + 1);
-  }
-  let value = 1;
-  const terms = [...steps].map(([far, times], i) => {
-    value += far * times;
-    Object.assign(inputs, { [`layers_${i}`]: times, [`others_${i}`]: far });
-    return `layers_${i} * others_${i}`;
-  });
-  return computed(value, "tokens", ["1", ...terms].join(" + "), inputs, "girih/spec/masks.py Sliding");
-}
+import { stacked, unbounded } from "./stacked.ts";
+import { at, count, every, index, kind, LAYERS, layers, mask, modelLayers, whole } from "./settings.ts";
 
 function Cone({ masks, tokens, query }: { masks: readonly MaskInfo[]; tokens: number; query: number }) {
   const tall = masks.length + 1;
@@ -62,13 +39,13 @@ export function Far() {
   const tall = whole(layers.value, 1, LAYERS);
   const masks = own
     ? stacked(drawn ?? { kind: "causal" }, tall, whole(every.value, 0, LAYERS))
-    : modelLayers.value.slice(0, layer.value + 1).flatMap((one) => through(one) ?? []);
+    : modelLayers.value.slice(0, index.value + 1).flatMap((one) => through(one) ?? []);
   const { first, last } = reach(masks, at.value, count.value);
   const sight = computed(last - first + 1, "tokens", "last - first + 1", { first: first + 1, last: last + 1 }, "girih/spec/masks.py");
   const limit = unbounded(masks);
   return (
     <Figure
-      title={own ? "How far word travels through a stack of such layers" : `How far word travels up to layer ${layer.value} of ${info.value?.label ?? "the model"}`}
+      title={own ? "How far word travels through a stack of such layers" : `How far word travels up to layer ${index.value} of ${info.value?.label ?? "the model"}`}
       caption="The top row is the token that looks, at the output of the last layer; each row below is one layer lower, and shows the tokens whose vectors can still reach it. The lowest row is the text itself."
       hint={{
         look: "at how the cone widens from the top row down: each layer lets word travel one window further.",
@@ -86,7 +63,7 @@ export function Far() {
       <Cone masks={masks} tokens={count.value} query={at.value} />
       <p class="reach">
         After {masks.length} {masks.length === 1 ? "layer" : "layers"} token {at.value + 1} holds word of{" "}
-        <Chip num={sight} label="tokens in reach" /> of the {count.value} drawn
+        <Chip num={sight} label="tokens in reach" text={sight.value === 1 ? "1 token" : `${sight.value.toLocaleString("en")} tokens`} /> of the {count.value} drawn
         {last > first ? `: ${first + 1}-${last + 1}. ` : ". "}
         {limit ? <>In a text without end: <Chip num={limit} label="reach in a text without end" />.</> : <>In a text without end: {text(masks)}</>}
       </p>

@@ -3,7 +3,7 @@
 import { useMemo } from "preact/hooks";
 import type { MaskInfo } from "../../data/types.ts";
 import { columns, groupRuns, outline, sentence, tokenRuns } from "./cells.ts";
-import { query } from "./settings.ts";
+import { looking } from "./settings.ts";
 
 const LINES = 64;
 const DOTS = 32;
@@ -75,10 +75,10 @@ export function Grid({ mask, tokens, at }: GridProps) {
   const edge = 1.5 * unit;
   const wide = columns(mask, tokens);
   const across = wide.length ? beside(tokens) + wide.length : tokens;
-  const set = (to: number) => (query.value = Math.max(1, Math.min(to, tokens)));
+  const set = (to: number) => (looking.value = Math.max(1, Math.min(to, tokens)));
   const press = (event: KeyboardEvent) => {
     const by = (STEPS[event.key] ?? 0) * (event.shiftKey ? 10 : 1);
-    const to = event.key === "Home" ? 1 : event.key === "End" ? tokens : at + 1 + by;
+    const to = event.key === "Home" ? 1 : event.key === "End" ? tokens : looking.value + by;
     if (!by && event.key !== "Home" && event.key !== "End") return;
     event.preventDefault();
     set(to);
@@ -94,7 +94,7 @@ export function Grid({ mask, tokens, at }: GridProps) {
       viewBox={`${-edge} ${-edge} ${across + edge + 0.2 * unit} ${tokens + edge + 0.2 * unit}`}
       style={{ aspectRatio: `${across + edge} / ${tokens + edge}` }}
       font-size={0.52 * unit}
-      tabIndex={0}
+      tabindex={0}
       role="slider"
       aria-label="the token that looks"
       aria-orientation="vertical"

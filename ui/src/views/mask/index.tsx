@@ -1,6 +1,5 @@
 /** The mask painter: which tokens a token sees, for any mask and for every layer of the chosen model. */
 
-import { layer } from "../../app/keys.tsx";
 import { info, level } from "../../app/session.ts";
 import type { MaskInfo } from "../../data/types.ts";
 import { CONVENTIONS, pairs, seen } from "../../numbers/masks.ts";
@@ -85,7 +84,7 @@ function Board({ mask, children }: { mask: MaskInfo; children: preact.ComponentC
           It attends to <Chip num={seen(mask, at, count)} label="keys of the token" text={keys(seen(mask, at, count).value)} />;
           all {count} tokens together to <Chip num={all} label="pairs of all tokens" text={`${all.value.toLocaleString("en")} pairs`} />.
         </p>
-        <Slider label="Token that looks" value={set.query} min={1} max={count} />
+        <Slider label="Token that looks" value={set.looking} min={1} max={count} />
         <Slider label="Tokens" value={set.tokens} min={0} max={0} among={set.TOKENS} />
         {children}
       </div>
@@ -123,12 +122,17 @@ function Sliders() {
   }
 }
 
+function adopt(mask: MaskInfo): void {
+  set.adopt(mask);
+  set.follow(".mask-grid");
+}
+
 function OfLayer() {
   const [mask, branch] = [set.mask.value, set.branch.value];
   const wide = mask?.kind === "sliding" && mask.left >= set.count.value;
   const deep = mask?.kind === "grouped" && mask.sizes.length > 2;
   return (
-    <Figure title={`Layer ${layer.value} of ${info.value?.label ?? "the model"}`} hint={HINT} caption={branch?.text}>
+    <Figure title={`Layer ${set.index.value} of ${info.value?.label ?? "the model"}`} hint={HINT} caption={branch?.text}>
       <Strip />
       {!mask && <p class="no-model">{branch
         ? "This layer has no mask: it carries a state from token to token, in which all that came before is held, fading."
@@ -137,7 +141,7 @@ function OfLayer() {
         <Board mask={mask}>
           {branch && <Engine mask={mask} tokens={set.count.value} path={branch.path} />}
           {wide && <p class="quiet">The window is wider than the {set.count.value} tokens drawn; draw more to see its edge.</p>}
-          {!deep && <button type="button" onClick={() => set.adopt(mask)}>Change it in the painter</button>}
+          {!deep && <button type="button" onClick={() => adopt(mask)}>Change it in the painter</button>}
         </Board>
       )}
     </Figure>

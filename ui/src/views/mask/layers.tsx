@@ -8,7 +8,7 @@ import { computed } from "../../numbers/format.ts";
 import { Chip } from "../../parts/chip.tsx";
 import { Failed, useReading } from "../../parts/figure.tsx";
 import { agreement, grid } from "./cells.ts";
-import { kind, mixing, modelLayers } from "./settings.ts";
+import { follow, index as here, kind, mixing, modelLayers } from "./settings.ts";
 
 /** The letter of a layer in the strip, and what it means. */
 const LETTERS = {
@@ -37,26 +37,28 @@ export function through(one: LayerInfo): MaskInfo | null {
 
 export function Strip() {
   const all = modelLayers.value;
-  const here = kind.value === "layer";
+  const now = kind.value === "layer" ? here.value : null;
   const kinds = [...new Set(all.map(mixed))];
   const pick = (index: number) => {
     layer.value = Math.max(0, Math.min(index, all.length - 1));
     kind.value = "layer";
+    follow(".strip [aria-pressed=true]");
   };
   const press = (event: KeyboardEvent) => {
     const by = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
     if (!by) return;
     event.preventDefault();
-    pick(layer.value + by);
-    const list = event.currentTarget as HTMLElement;
-    list.querySelectorAll<HTMLElement>("button")[layer.value]?.focus();
+    const buttons = [...(event.currentTarget as HTMLElement).querySelectorAll("button")];
+    const next = buttons.indexOf(event.target as HTMLButtonElement) + by;
+    buttons[next]?.focus();
+    pick(next);
   };
   return (
     <>
       <div class="strip" role="group" aria-label={`layers of ${info.value?.label ?? "the model"}`} onKeyDown={press}>
         {all.map((one, index) => {
           const [letter, meaning] = LETTERS[mixed(one)];
-          const on = here && index === layer.value;
+          const on = index === now;
           return (
             <button key={index} type="button" class={mixed(one)} aria-pressed={on} title={`layer ${index}: ${meaning}`}
               aria-label={`${letter}${index}: layer ${index}, ${meaning}`} onClick={() => pick(index)}>

@@ -15,8 +15,8 @@ export const LAYERS = 12;
 /** One of KINDS, or "layer": the mask of a layer of the chosen model. */
 export const kind = param("mk", "sliding");
 export const tokens = param("mn", 16);
-/** The token that looks, from 1. */
-export const query = param("mq", 1);
+/** The token that looks, from 1; 0: the first of what is painted, the last for a layer, which sees most. */
+export const query = param("mq", 0);
 export const window = param("mw", 4);
 /** One of CONVENTIONS, or "apart": left and right are given. */
 export const convention = param("mc", "centred");
@@ -43,11 +43,25 @@ export function mixing(one: LayerInfo | undefined): BranchInfo | null {
 }
 
 export const modelLayers = computed(() => spec.value?.stacks[0]?.layers ?? []);
-export const branch = computed(() => mixing(modelLayers.value[layer.value]));
+/** The layer that is looked at: the last one where the address names one beyond. */
+export const index = computed(() => whole(layer.value, 0, Math.max(0, modelLayers.value.length - 1)));
+export const branch = computed(() => mixing(modelLayers.value[index.value]));
 
 export const count = computed(() => whole(tokens.value, 1, TOKENS.at(-1)!));
 /** The token that looks, from 0. */
-export const at = computed(() => whole(query.value, 1, count.value) - 1);
+export const at = computed(() => {
+  const first = kind.value === "layer" ? count.value : 1;
+  return whole(query.value || first, 1, count.value) - 1;
+});
+/** The same from 1, for a slider. */
+export const looking = {
+  get value() {
+    return at.value + 1;
+  },
+  set value(token: number) {
+    query.value = token;
+  },
+};
 
 function sliding(): MaskInfo {
   const size = whole(window.value, 1, 1 << 20);
@@ -95,4 +109,9 @@ export function adopt(one: MaskInfo): void {
   const even = one.left === one.right;
   convention.value = even ? "centred" : one.right ? "apart" : "causal";
   window.value = even ? 2 * one.left : one.left + 1;
+}
+
+/** Keep the keyboard where its key led, once that is drawn. */
+export function follow(selector: string): void {
+  setTimeout(() => document.querySelector<HTMLElement>(`.view-mask ${selector}`)?.focus(), 50);
 }

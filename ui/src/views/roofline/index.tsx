@@ -5,14 +5,14 @@ import { info, level, model, reason } from "../../app/session.ts";
 import { param } from "../../app/url.ts";
 import { source } from "../../data/source.ts";
 import type { Num, Priced } from "../../data/types.ts";
-import { batchLimit, intensity, type Limits, tokenLimit, type Work } from "../../numbers/cost.ts";
+import { batchLimit, intensity, type Limits, mostSpeed, tokenLimit, type Work } from "../../numbers/cost.ts";
 import { Chip } from "../../parts/chip.tsx";
 import { Controls, Select, Slider } from "../../parts/controls.tsx";
 import { Failed, Figure, useAsked, Waiting } from "../../parts/figure.tsx";
 import type { View } from "../view.ts";
 import { DEVICES, type Device } from "./devices.ts";
-import { Plot, type Roof } from "./plot.tsx";
-import { oneOf, said, type Step, steps } from "./steps.ts";
+import { Plot, type Roof, Sign } from "./plot.tsx";
+import { oneOf, type Part, parts, said, type Step, steps } from "./steps.ts";
 import "./roofline.css";
 
 const CONTEXTS = [64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768, 65536, 131072];
@@ -20,7 +20,10 @@ const BATCHES = [1, 2, 4, 8, 16, 32, 64, 128, 256];
 const context = param("rc", 2048);
 const batch = param("rb", 1);
 const state = param("rf", "bfloat16");
+const weights = param("rw", "");
 const device = param("rd", "h100");
+
+const WEIGHTS = [["", "as stored"], ["float32", "float32"], ["bfloat16", "bfloat16"], ["Q8_0", "8 bits, Q8_0"], ["Q4_0", "4 bits, Q4_0"]] as const;
 
 interface Probe {
   bandwidth: Num;
@@ -44,9 +47,10 @@ const SAID = {
 
 function Roofline() {
   const [tokens, count, format] = [context.value, batch.value, state.value];
-  const body = { model: model.value, context: tokens, batch: count, state: format };
+  const held = WEIGHTS.some(([one]) => one === weights.value) ? weights.value : "";
+  const body = { model: model.value, context: tokens, batch: count, state: format, ...(held ? { weights: held } : {}) };
   const ask = info.value ? () => source.json<Priced>("POST", "api/price", body) : null;
-  const { value, error } = useAsked(ask, [info.value?.id, tokens, count, format]);
+  const { value, error } = useAsked(ask, [info.value?.id, tokens, count, format, held]);
   const again = useSignal(0);
   return (
     <Figure title="Where a step meets the roof" hint={{
@@ -59,6 +63,7 @@ function Roofline() {
         <Slider label="Sequences at once" value={batch} min={0} max={0} among={BATCHES} />
         <Select label="State in" value={format} set={(one) => (state.value = one)}
           options={["float32", "bfloat16", "int8", "int4"].map((one) => [one, one] as const)} />
+        <Select label="Weights in" value={held} set={(one) => (weights.value = one)} options={WEIGHTS} />
         <Select label="Beside" value={device.value} set={(one) => (device.value = one)}
           options={DEVICES.map((one) => [one.id, one.name] as const)} />
       </Controls>
@@ -84,13 +89,14 @@ function here(): Device | null {
 
 function Drawn({ priced }: { priced: Priced }) {
   const all = steps(priced, context.value, batch.value);
+  const inside = parts(priced);
   const other = DEVICES.find((one) => one.id === device.value) ?? DEVICES[0]!;
   const devices = [here(), other].filter((one) => one !== null);
   const roofs: Roof[] = devices.map((one) => ({ name: one.name, limits: limitsOf(one), measured: one.id === "here" }));
   const near = devices[0]!;
   return (
     <>
-      <Plot roofs={roofs} steps={all} ring={ring()} />
+      <Plot roofs={roofs} steps={all} parts={inside} ring={ring()} />
       <p class="machines">
         {devices.map((one, index) => (
           <span key={one.id} class={`whose r${index}`}>
@@ -99,7 +105,7 @@ function Drawn({ priced }: { priced: Priced }) {
           </span>
         ))}
       </p>
-      <Table all={all} near={near} />
+      <Table all={all} inside={inside} near={near} />
       <Limit priced={priced} near={near} />
     </>
   );
@@ -118,7 +124,7 @@ async function speedHere(id: string): Promise<Speed> {
   return { decode, work: steps(priced, SHORT, 1)[1]!.work };
 }
 
-function Table({ all, near }: { all: Step[]; near: Device }) {
+function Table({ all, inside, near }: { all: Step[]; inside: Part[]; near: Device }) {
   const measured = probe.speed.get(model.value)?.decode;
   return (
     <div class="scroll" tabIndex={0} role="region" aria-label="steps">
@@ -131,15 +137,17 @@ function Table({ all, near }: { all: Step[]; near: Device }) {
           </tr>
         </thead>
         <tbody>
-          {all.map((step) => {
-            const one = said(step, limitsOf(near));
+          {[...all, ...inside].map((step) => {
+            const limits = limitsOf(near);
+            const one = said(step, limits);
+            const whole = "tokens" in step;
             return (
-              <tr key={step.id}>
-                <th scope="row">{step.name}</th>
+              <tr key={step.id} class={whole ? undefined : "inside"}>
+                <th scope="row">{!whole && <Sign id={step.id} />}{step.name}</th>
                 <td><Chip num={one.perByte} label={`operations a byte of ${step.id}`} /></td>
                 <td>{one.bound}</td>
                 <td><Chip num={one.time} label={`least time of ${step.id}`} /></td>
-                <td><Chip num={one.speed} label={`most speed of ${step.id}`} /></td>
+                <td>{whole && <Chip num={mostSpeed(step.work, limits, step.tokens)} label={`most speed of ${step.id}`} />}</td>
                 {measured && <td>{step.id === "decode" && <Chip num={measured} label="measured speed" />}</td>}
               </tr>
             );

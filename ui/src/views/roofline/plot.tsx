@@ -2,7 +2,7 @@
 
 import { number } from "../../numbers/format.ts";
 import { intensity, type Limits, ridge, roof } from "../../numbers/cost.ts";
-import type { Step } from "./steps.ts";
+import type { Part, Step } from "./steps.ts";
 
 export interface Roof {
   name: string;
@@ -12,6 +12,17 @@ export interface Roof {
 
 const [WIDTH, HEIGHT, LEFT, BOTTOM, TOP, RIGHT] = [640, 360, 6, 44, 26, 6];
 const [LOW, HIGH] = [-3, 15];
+
+/** Each part has a shape of its own, in the plot and beside its name. */
+const SIGNS: Record<Part["id"], string> = {
+  weights: "M-5-5H5V5H-5Z",
+  attention: "M0-7L7 0L0 7L-7 0Z",
+  scan: "M0-7L7 5H-7Z",
+};
+
+export function Sign({ id }: { id: Part["id"] }) {
+  return <svg class="sign" viewBox="-8 -8 16 16" aria-hidden="true"><path class={`part ${id}`} d={SIGNS[id]} /></svg>;
+}
 
 export interface Ring {
   perByte: number;
@@ -25,7 +36,15 @@ function range(roofs: readonly Roof[], ring: Ring | null): [number, number] {
   return [Math.floor(Math.log10(Math.min(...all))), Math.ceil(Math.log10(Math.max(...all)))];
 }
 
-export function Plot({ roofs, steps, ring }: { roofs: Roof[]; steps: Step[]; ring: Ring | null }) {
+interface PlotProps {
+  roofs: Roof[];
+  steps: Step[];
+  /** Of decoding: small dots. */
+  parts: Part[];
+  ring: Ring | null;
+}
+
+export function Plot({ roofs, steps, parts, ring }: PlotProps) {
   const [low, high] = range(roofs, ring);
   const x = (perByte: number) =>
     LEFT + ((WIDTH - LEFT - RIGHT) * (Math.min(Math.max(Math.log2(perByte), LOW), HIGH) - LOW)) / (HIGH - LOW);
@@ -33,13 +52,8 @@ export function Plot({ roofs, steps, ring }: { roofs: Roof[]; steps: Step[]; rin
   const near = roofs[0]!;
   const powers = Array.from({ length: high - low + 1 }, (_, i) => 10 ** (low + i));
   return (
-    <svg class="plot" viewBox={`0 0 ${WIDTH} ${HEIGHT}`} role="img" aria-label={spoken(near, steps)}>
-      {powers.map((one) => (
-        <g key={one}>
-          <line class="grid" x1={LEFT} x2={WIDTH - RIGHT} y1={y(one)} y2={y(one)} />
-          <text x={LEFT} y={y(one) - 6}>{number(one, "FLOP/s")}</text>
-        </g>
-      ))}
+    <svg class="plot" viewBox={`0 0 ${WIDTH} ${HEIGHT}`} role="img" aria-label={spoken(near, [...steps, ...parts])}>
+      {powers.map((one) => <line key={one} class="grid" x1={LEFT} x2={WIDTH - RIGHT} y1={y(one)} y2={y(one)} />)}
       {[-2, 0, 2, 4, 6, 8, 10, 12, 14].map((one) => (
         <text key={one} x={x(2 ** one)} y={HEIGHT - 24} text-anchor="middle">{one < 0 ? `1/${2 ** -one}` : (2 ** one).toLocaleString("en")}</text>
       ))}
@@ -47,6 +61,11 @@ export function Plot({ roofs, steps, ring }: { roofs: Roof[]; steps: Step[]; rin
       {roofs.map(({ name, limits, measured }, index) => (
         <path key={name} class={`roof r${index} ${measured ? "measured" : "published"}`}
           d={`M${x(2 ** LOW)} ${y(roof(2 ** LOW, limits))}L${x(ridge(limits))} ${y(limits.peak)}L${x(2 ** HIGH)} ${y(limits.peak)}`} />
+      ))}
+      {powers.map((one) => <text key={one} x={LEFT} y={y(one) - 6}>{number(one, "FLOP/s")}</text>)}
+      {parts.map(({ id, work }) => (
+        <path key={id} class={`part ${id}`} d={SIGNS[id]}
+          transform={`translate(${x(intensity(work))} ${y(roof(intensity(work), near.limits))})`} />
       ))}
       {steps.map((step) => {
         const at = intensity(step.work);
@@ -65,7 +84,7 @@ export function Plot({ roofs, steps, ring }: { roofs: Roof[]; steps: Step[]; rin
   );
 }
 
-function spoken(near: Roof, steps: readonly Step[]): string {
+function spoken(near: Roof, steps: readonly (Step | Part)[]): string {
   const all = steps.map((one) => {
     const most = roof(intensity(one.work), near.limits);
     return `${one.id} at ${intensity(one.work).toPrecision(3)} operations a byte, at most ${number(most, "FLOP/s")}`;

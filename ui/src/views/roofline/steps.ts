@@ -2,7 +2,7 @@
 
 import type { Num, Priced } from "../../data/types.ts";
 import { computed } from "../../numbers/format.ts";
-import { boundBy, type Decode, intensity, leastTime, type Limits, mostSpeed, type Work } from "../../numbers/cost.ts";
+import { boundBy, type Decode, intensity, leastTime, type Limits, type Work } from "../../numbers/cost.ts";
 
 export interface Step {
   id: "prefill" | "decode";
@@ -32,6 +32,26 @@ export function steps(priced: Priced, context: number, batch: number): Step[] {
   ];
 }
 
+/** Parts of a step of decoding: what is computed with weights, with what was remembered, and by scans. */
+export interface Part {
+  id: "weights" | "attention" | "scan";
+  name: string;
+  work: Work;
+}
+
+/** The parts of decoding that a model has. */
+export function parts(priced: Priced): Part[] {
+  const { cost } = priced;
+  const flops = (name: string) => Number(cost["decode_flops"]!.inputs?.[name] ?? 0);
+  const fixed = cost["state_fixed_bytes"]!.value;
+  const all: Part[] = [
+    { id: "weights", name: "products with weights", work: { flops: flops("linear"), bytes: cost["decode_weight_bytes"]!.value } },
+    { id: "attention", name: "attention to what is kept", work: { flops: flops("attention"), bytes: cost["state_bytes"]!.value - fixed } },
+    { id: "scan", name: "scans and convolutions", work: { flops: flops("scan"), bytes: fixed } },
+  ];
+  return all.filter(({ work }) => work.flops > 0 && work.bytes > 0);
+}
+
 /** One sequence of `batch` in a step of decoding. */
 export function oneOf(priced: Priced, batch: number): Decode {
   const { cost } = priced;
@@ -46,15 +66,13 @@ export interface Said {
   perByte: Num;
   bound: "memory" | "arithmetic";
   time: Num;
-  speed: Num;
 }
 
-export function said(step: Step, limits: Limits): Said {
-  const { flops, bytes } = step.work;
+export function said({ work }: { work: Work }, limits: Limits): Said {
+  const { flops, bytes } = work;
   return {
-    perByte: computed(intensity(step.work), "", "flops / bytes", { flops, bytes }),
-    bound: boundBy(step.work, limits),
-    time: leastTime(step.work, limits),
-    speed: mostSpeed(step.work, limits, step.tokens),
+    perByte: computed(intensity(work), "", "flops / bytes", { flops, bytes }),
+    bound: boundBy(work, limits),
+    time: leastTime(work, limits),
   };
 }

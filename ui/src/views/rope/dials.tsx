@@ -1,5 +1,6 @@
 /** Some of the pairs as clocks, and the score that all of them make. */
 
+import type { Num } from "../../data/types.ts";
 import { computed, digits } from "../../numbers/format.ts";
 import { places } from "../../numbers/rope.ts";
 import { Chip } from "../../parts/chip.tsx";
@@ -25,10 +26,14 @@ export function Dials({ all, query, keyed, places: at, turns, scale }: Props) {
   const num = computed(dot * scale, "", "q_k * scale", { q_k: dot, scale }, "girih/nn/rotary.py, girih/nn/attention.py");
   return (
     <>
+      <p class="dial-key">
+        <span><i class="q" aria-hidden="true" />query, a round tip</span>
+        <span><i class="k" aria-hidden="true" />key, a square tip</span>
+      </p>
       <ol class="dials">
         {shown.map((pair) => (
           <Clock key={pair} pair={pair} query={query} keyed={keyed} at={at} turns={turns}
-            adds={share(all.pairs[pair]!, turns.inverse[pair]! * distance) * scale} />
+            adds={added(all.pairs[pair]!, turns.inverse[pair]!, distance, scale)} />
         ))}
       </ol>
       <p class="dial-score" aria-live="polite">
@@ -39,13 +44,19 @@ export function Dials({ all, query, keyed, places: at, turns, scale }: Props) {
   );
 }
 
+/** What one pair adds to the score. */
+function added(part: Part, turn: number, distance: number, scale: number): Num {
+  const inputs = { along: part.cos, across: part.sin, distance, turn, scale };
+  return computed(share(part, turn * distance) * scale, "", "(along * cos(distance * turn) + across * sin(distance * turn)) * scale", inputs, "girih/nn/rotary.py");
+}
+
 interface ClockProps {
   pair: number;
   query: Float64Array;
   keyed: Float64Array;
   at: { query: number; key: number };
   turns: Turning;
-  adds: number;
+  adds: Num;
 }
 
 function Clock({ pair, query, keyed, at, turns, adds }: ClockProps) {
@@ -59,7 +70,7 @@ function Clock({ pair, query, keyed, at, turns, adds }: ClockProps) {
   const [kx, ky] = end(k);
   return (
     <li>
-      <svg viewBox="0 0 100 100" role="img" aria-label={`pair ${pair}: adds ${digits(adds)}`}>
+      <svg viewBox="0 0 100 100" role="img" aria-label={`pair ${pair}: adds ${digits(adds.value)}`}>
         <circle cx="50" cy="50" r="46" />
         <line class="hand q" x1="50" y1="50" x2={qx} y2={qy} />
         <line class="hand k" x1="50" y1="50" x2={kx} y2={ky} />
@@ -68,7 +79,7 @@ function Clock({ pair, query, keyed, at, turns, adds }: ClockProps) {
       </svg>
       <b>pair {pair}</b>
       <span class="quiet">a turn in {digits(2 * Math.PI / turn)} tokens</span>
-      <span>adds {digits(adds)}</span>
+      <span>adds <Chip num={adds} label={`what pair ${pair} adds`} /></span>
     </li>
   );
 }

@@ -22,6 +22,8 @@ const apart = param("ra", 0);
 const base = param("rb0", 0);
 const scaling = param("rsc", "own");
 const factor = param("rfa", 4);
+const most = param("rto", 256);
+const RANGES = [32, 64, 128, 256, 512, 1024, 2048, 4096];
 const BASES = [0, 100, 1000, 10_000, 100_000, 500_000, 1_000_000];
 
 const SAID = {
@@ -89,7 +91,7 @@ function Turned({ at }: { at: Shown }) {
   const all = parts(qs, ks, turns);
   const scale = Number(at.tile.note["scale"] ?? 1);
   const places = { query: q.value + shift.value + apart.value, key: k.value + shift.value };
-  const name = (index: number) => `${index + 1} ${visible(tokens[index]!.text)}`;
+  const name = (index: number) => `${index} ${visible(tokens[index]!.text)}`;
   return (
     <>
       <Controls>
@@ -106,8 +108,9 @@ function Turned({ at }: { at: Shown }) {
         {rope.width < (at.branch.head_dim ?? rope.width) && `Only ${rope.width} features of a head are turned.`}
       </p>
       <h3 class="part">The same query and key at other distances</h3>
-      <Wave all={all} turns={turns} scale={scale} now={places.query - places.key} most={context} />
+      <Wave all={all} turns={turns} scale={scale} now={places.query - places.key} most={most.value} />
       <Controls>
+        <Slider label="Distances up to" value={most} min={0} max={0} among={RANGES} />
         <Slider label="Base" value={base} min={0} max={0} among={BASES}
           text={(one) => (one ? one.toLocaleString("en") : `the model's, ${rope.theta.toLocaleString("en")}`)} />
         <Select label="Scaling" value={scaling.value} set={(one) => (scaling.value = one)}

@@ -67,7 +67,7 @@ function Alibi() {
         {all.map((slope, index) => <line key={index} x1="0" y1="2" x2="100" y2={2 + Math.min(slope * 48, 480)} />)}
       </svg>
       <p class="caption">
-        The steepest head takes <Chip num={computed(all[0]!, "", "2 ** (-8 / heads)", { heads: heads.value }, "girih/spec/positions.py Alibi.slopes")} label="slope" /> off with each token.
+        The steepest head takes <Chip num={computed(all[0]!, "", "2 ** (-8 / whole)", { whole: 2 ** Math.floor(Math.log2(heads.value)) }, "girih/spec/positions.py Alibi.slopes")} label="slope" /> off with each token.
       </p>
     </>
   );

@@ -18,7 +18,8 @@ interface WaveProps {
 
 export function Wave({ all, turns, scale, now, most }: WaveProps) {
   const cursor = useSignal<number | null>(null);
-  const at = distances(most);
+  // Each whole distance: fast pairs turn in six tokens, and a coarser curve would invent slow ones.
+  const at = distances(most, most);
   const values = at.map((distance) => scale * product(all, distance, turns));
   const [low, high] = [Math.min(...values, 0), Math.max(...values, 0)];
   const x = (distance: number) => LEFT + ((WIDTH - LEFT) * distance) / most;

@@ -41,12 +41,9 @@ function useSettled(value: string): string {
 export function Again({ branch }: { branch: BranchInfo }) {
   const { count, top: own } = branch.experts!;
   const silent = listed(muted.value, count);
-  const most = Math.max(1, count - silent.length);
+  const left = count - silent.length;
+  const most = Math.max(1, left);
   const now = Math.max(1, Math.min(top.value || own, most));
-  const asked = useSettled(JSON.stringify({ layer: where.value === "all" ? null : branch.path, top: now, mute: silent }));
-  const { value, error, busy } = useReading<Rerouted>(
-    (one) => source.json("POST", "api/reroute", { run: one.run, ...JSON.parse(asked) }), [asked],
-  );
   const slide = {
     get value() {
       return now;
@@ -72,9 +69,20 @@ export function Again({ branch }: { branch: BranchInfo }) {
           options={[["layer", "this layer"], ["all", "all layers"]]} />
       </Controls>
       <p class="silent">{silent.length ? `Muted: ${silent.map((one) => `expert ${one}`).join(", ")}.` : "No expert is muted."}</p>
-      {error ? <Failed error={error} /> : value ? <Outcome value={value} busy={busy} /> : <Waiting text={`Asking ${info.value?.label ?? "the model"} once more.`} />}
+      {left ? <Asked path={where.value === "all" ? null : branch.path} top={now} mute={silent} />
+        : <p class="note">All experts are muted, so there is none to choose. Let one speak.</p>}
     </Figure>
   );
+}
+
+function Asked({ path, top, mute }: { path: string | null; top: number; mute: number[] }) {
+  const asked = useSettled(JSON.stringify({ layer: path, top, mute }));
+  const { value, error, busy } = useReading<Rerouted>(
+    (one) => source.json("POST", "api/reroute", { run: one.run, ...JSON.parse(asked) }), [asked],
+  );
+  if (error) return <Failed error={error} />;
+  if (!value) return <Waiting text={`Asking ${info.value?.label ?? "the model"} once more.`} />;
+  return <Outcome value={value} busy={busy} />;
 }
 
 function Outcome({ value, busy }: { value: Rerouted; busy: boolean }) {
