@@ -1,4 +1,4 @@
-"""The denoise scrubber in a browser: a schedule's own arithmetic, and no model that is not there."""
+"""The denoise scrubber in a browser: a schedule's own arithmetic, and no model but in words."""
 
 import math
 

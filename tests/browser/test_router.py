@@ -1,4 +1,4 @@
-"""The router board in a browser: its cells are the gates of the engine, its losses are run again."""
+"""The router board in a browser: its cells are the engine's gates, its losses are run again."""
 
 import pytest
 from looking import apart, chip, drawn, moved, pixels, read
