@@ -2,7 +2,7 @@
 
 import { computed, effect, type Signal, signal } from "@preact/signals";
 import { Refused, source } from "../data/source.ts";
-import type { Kind, Models, Read, SpecInfo } from "../data/types.ts";
+import type { Kind, ModelInfo, Models, Read, SpecInfo } from "../data/types.ts";
 import { packedText } from "./packing.ts";
 import { param } from "./url.ts";
 
@@ -59,10 +59,12 @@ export async function refresh(): Promise<void> {
   }
 }
 
-/** The first listed model with a mixer of these kinds, tiny ones before others. */
+/** The listed model with a mixer of these kinds: tiny ones before others, then the one with least else in it. */
 export function sampleOf(kinds: readonly Kind[]): string | null {
   const fits = (models.value?.models ?? []).filter((one) => one.kinds.some((kind) => kinds.includes(kind)));
-  return (fits.find((one) => one.sample) ?? fits[0])?.id ?? null;
+  const besides = (one: ModelInfo) => one.kinds.filter((kind) => !kinds.includes(kind)).length;
+  fits.sort((a, b) => Number(b.sample) - Number(a.sample) || besides(a) - besides(b));
+  return fits[0]?.id ?? null;
 }
 
 const reads = new Map<string, Promise<Read>>();

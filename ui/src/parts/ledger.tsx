@@ -45,7 +45,9 @@ export function LedgerArea({ state, full, column }: LedgerProps) {
     const by = { ArrowRight: 1, ArrowLeft: -1, Home: -caches.length, End: caches.length }[event.key];
     if (!by) return;
     event.preventDefault();
-    const next = Math.max(0, Math.min(at + by, caches.length - 1));
+    // Of the signal: keys may come faster than the page is drawn.
+    const from = chosen.value < 0 ? caches.length - 1 : Math.min(chosen.value, caches.length - 1);
+    const next = Math.max(0, Math.min(from + by, caches.length - 1));
     chosen.value = next === caches.length - 1 ? -1 : next;
   };
   const point = (event: PointerEvent) => {

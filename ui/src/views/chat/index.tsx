@@ -158,7 +158,7 @@ function Ask({ talks, busy, send, stop, clear }: AskProps) {
     void send(said);
   };
   return (
-    <form class="ask" onSubmit={(event) => { event.preventDefault(); go(); }}>
+    <form class="ask" onSubmit={(event) => event.preventDefault()}>
       <label>
         <span>{talks ? "You say" : "Text to go on with"}</span>
         <textarea ref={field} rows={3} value={text}
@@ -169,8 +169,10 @@ function Ask({ talks, busy, send, stop, clear }: AskProps) {
           }} />
       </label>
       <div class="buttons">
-        {busy ? <button type="button" class="main" onClick={stop}>Stop</button>
-          : <button type="submit" class="main" disabled={source.recorded !== null}>{talks ? "Say it" : "Go on"}</button>}
+        {/* One button, never of type submit: it is drawn anew within its own click, and would then submit. */}
+        <button type="button" class="main" disabled={!busy && source.recorded !== null} onClick={busy ? stop : go}>
+          {busy ? "Stop" : talks ? "Say it" : "Go on"}
+        </button>
         {clear && <button type="button" disabled={busy} onClick={clear}>Start afresh</button>}
       </div>
     </form>
