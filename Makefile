@@ -53,7 +53,7 @@ format: $(VENV)/.test ## format the code and sort the imports
 table: $(VENV)/.test ## put the table of what runs into README.md
 	@$(BIN)/python docs/what_runs.py --write
 
-samples: $(VENV)/.core ## train the tiny models anew, in about an hour; ID names some
+samples: $(VENV)/.core ## train the tiny models anew, in about 40 minutes; ID names some
 	@OMP_NUM_THREADS=1 $(BIN)/python docs/samples.py $(ID)
 
 ui: ui/node_modules/.made ## check, test and build the explorer's page; needs Node 20.19 or later

@@ -1,6 +1,6 @@
 """The tiny trained models in src/girih/samples, made by `girih new` and `girih train` on the CPU.
 
-`make samples` makes them all (about half an hour on two cores), `python docs/samples.py ID ...`
+`make samples` makes them all (about 40 minutes of one core), `python docs/samples.py ID ...`
 some. The text is the six novels of Jane Austen (1811 to 1817, in the public domain) as Debian's
 package r-cran-janeaustenr carries them; its last two chapters of Persuasion are kept aside.
 """
