@@ -162,8 +162,9 @@ def test_the_sources_are_part_of_the_package():
     """Else an installed package would have nothing to compile."""
     package = Path(girih.__file__).parent
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
-    patterns = settings["tool"]["setuptools"]["package-data"]["girih"]
-    kept = {path for pattern in patterns for path in package.glob(pattern)}
+    patterns = settings["tool"]["hatch"]["build"]["targets"]["wheel"]["include"]
+    inside = [found for found in patterns if found.startswith("/src/girih/")]
+    kept = {path for one in inside for path in package.glob(one.removeprefix("/src/girih/"))}
     assert kept >= set(compiled.SOURCES.iterdir()) and list(compiled.SOURCES.iterdir())
 
 

@@ -1,6 +1,7 @@
 """Lines on their way from a thread to the event loop, a few at a time."""
 
 import asyncio
+import contextlib
 import threading
 from collections.abc import AsyncIterator, Callable
 
@@ -26,8 +27,9 @@ class Channel:
         self.tell(line)
 
     def end(self, *_: object) -> None:
-        """Say that there are no more."""
-        self.tell(None)
+        """Say that there are no more; a loop that has ended need not hear it."""
+        with contextlib.suppress(Gone):
+            self.tell(None)
 
     def tell(self, line: bytes | None) -> None:
         """Hand a line over, unless the loop has ended."""
