@@ -76,7 +76,9 @@ ui-check: ui/node_modules/.made ## the same, but compare what is built with what
 browser: $(VENV)/.test ui/node_modules/.made ## drive every view of the explorer in Chromium
 	@test -x $(CHROMIUM) || \
 		{ echo "browser: no $(CHROMIUM); on Debian: apt-get install chromium" >&2; exit 1; }
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q tests/browser
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q --tb=short --timeout 90 tests/browser || \
+		{ echo "browser: what failed, once more: a busy machine may be late" >&2; \
+		OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q --tb=short --timeout 90 --last-failed tests/browser; }
 
 wheel-test: $(VENV)/.test ## install the wheel into a clean environment without Node, load its page
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q tests/installed

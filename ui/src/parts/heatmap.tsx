@@ -43,8 +43,9 @@ export function Heatmap(props: HeatmapProps) {
   const row = clamp(props.row.value, rows);
   const col = clamp(props.col.value, cols);
   useEffect(() => {
-    if (row !== props.row.value) props.row.value = row;
-    if (col !== props.col.value) props.col.value = col;
+    // By what the cursor is now, not when this was drawn: else a key in between would be undone.
+    props.row.value = clamp(props.row.peek(), rows);
+    props.col.value = clamp(props.col.peek(), cols);
   });
   const none = hidden?.(row, col) ?? false;
   const line = rows && cols ? props.say(row, col, none ? Number.NaN : values[row * cols + col]!) : "nothing to show";
