@@ -61,7 +61,7 @@ def test_base_and_scaling_move_the_wavelengths(opened, engine):
     page.locator(".waves").wait_for()
     spec = engine("tiny-gqa").spec.stacks[0]
     rope = spec.layers[0].branches[0].mixer.position
-    context = 1024
+    context = spec.context
     pairs = rope.width // 2
 
     def whole(base, factor=1.0):
