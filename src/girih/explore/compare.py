@@ -177,11 +177,13 @@ def changed(
     return differing(ours.mixer, theirs.mixer) + out
 
 
-def differing(one: Node, other: Node, prefix: str = "") -> list[dict[str, Any]]:
+def differing(
+    one: Node, other: Node, prefix: str = "", names: Sequence[str] = ()
+) -> list[dict[str, Any]]:
     """The fields in which two nodes of a kind differ, by their names and with both values."""
     out = []
-    for each in fields(one):  # type: ignore[arg-type]
-        x, y, name = getattr(one, each.name), getattr(other, each.name), prefix + each.name
+    for field_name in names or [each.name for each in fields(one)]:  # type: ignore[arg-type]
+        x, y, name = getattr(one, field_name), getattr(other, field_name), prefix + field_name
         if x == y:
             continue
         if isinstance(x, Node) and type(x) is type(y):
@@ -193,18 +195,10 @@ def differing(one: Node, other: Node, prefix: str = "") -> list[dict[str, Any]]:
 
 def outside(ours: Stack, theirs: Stack) -> list[dict[str, Any]]:
     """What differs between two models around their layers, and how many of these they have."""
-    out = []
+    out: list[dict[str, Any]] = []
     if len(ours.layers) != len(theirs.layers):
         out.append({"field": "layers", "a": len(ours.layers), "b": len(theirs.layers)})
-    for name in STACK:
-        x, y = getattr(ours, name), getattr(theirs, name)
-        if x == y:
-            continue
-        if isinstance(x, Node) and type(x) is type(y):
-            out += differing(x, y, f"{name}.")
-        else:
-            out.append({"field": name, "a": said(x), "b": said(y)})
-    return out
+    return out + differing(ours, theirs, names=STACK)
 
 
 def said(value: Any) -> Any:

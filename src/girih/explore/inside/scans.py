@@ -195,8 +195,8 @@ class Linear:
         self.channels = self.x_TC.shape[1]
 
     def delta(self) -> Tensor:
-        """None: every token is taken alike."""
-        raise NotImplementedError
+        """There are none: every token is taken alike."""
+        raise AssertionError("no steps are asked of a continuous state space: KINDS leaves it out")
 
     def keep(self) -> Tensor:
         """How much of a mode is left, whatever the token."""
